@@ -232,14 +232,19 @@ impl Commit {
     /// `TooLarge` or `Invalid`, saying what.
     pub fn validate(&self, max_value: usize) -> Result<()> {
         if self.checks.len() > MAX_COMMIT || self.operations.len() > MAX_COMMIT {
-            return Err(Error::TooLarge(format!("a commit has at most {MAX_COMMIT} checks and {MAX_COMMIT} operations")));
+            return Err(Error::TooLarge(format!(
+                "a commit has at most {MAX_COMMIT} checks and {MAX_COMMIT} operations"
+            )));
         }
         let mut total = 0_usize;
         for operation in &self.operations {
             let size = match operation {
                 Operation::Set { key, value, .. } => {
                     if value.len() > max_value {
-                        return Err(Error::TooLarge(format!("a value has at most {max_value} bytes, not {}", value.len())));
+                        return Err(Error::TooLarge(format!(
+                            "a value has at most {max_value} bytes, not {}",
+                            value.len()
+                        )));
                     }
                     key.as_bytes().len().saturating_add(value.len())
                 }
