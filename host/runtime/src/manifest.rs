@@ -1,0 +1,110 @@
+//! `spin.toml`: what may run, on what triggers, with which grants.
+//!
+//! The syntax is that of Spin's manifest v2, strictly, so that stock Spin reads the same file;
+//! what is ours sits in `[component.X.tool.tessera]`, which Spin ignores. Reading is pure: text in,
+//! a [`Manifest`] that cannot be wrong or every fault out. Not checked here is what needs the file
+//! system or the Wasm binaries: whether sources exist, and what they import and export.
+
+mod check;
+mod component;
+mod grants;
+mod graph;
+mod hosts;
+mod names;
+mod queues;
+mod route;
+mod template;
+mod validate;
+mod variables;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub(crate) use component::{
+    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, Limits, MailGrant, StaticResponse,
+};
+pub(crate) use hosts::AllowedHosts;
+pub(crate) use secrecy::SecretString as Secret;
+pub(crate) use route::{Route, Segment};
+pub(crate) use template::Template;
+pub(crate) use variables::{Resolved, resolve_variables};
+
+use crate::diagnostic::{Diagnostic, Invalid, Source};
+
+/// An application.
+#[derive(Debug, Clone)]
+pub(crate) struct Manifest {
+    /// The file it was read from, for messages.
+    pub(crate) path: PathBuf,
+    /// The directory that relative paths start from.
+    pub(crate) directory: PathBuf,
+    /// The application's name.
+    pub(crate) name: String,
+    /// Variables by name; the value is the default, `None` if one must be given.
+    pub(crate) variables: BTreeMap<String, Option<String>>,
+    /// In the order of the file; no two have the same paths.
+    pub(crate) http: Vec<HttpTrigger>,
+    /// By id.
+    pub(crate) components: BTreeMap<String, Component>,
+}
+
+/// A manifest, and what in it is probably not meant.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The application.
+    pub(crate) manifest: Manifest,
+    /// To be shown; nothing is wrong with running it.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Why there is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the manifest {}: {source}; name another with --from", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+/// Reads the manifest at `path`.
+///
+/// # Errors
+/// As [`Error`] says.
+pub(crate) fn load(path: &Path) -> Result<Loaded, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    Ok(parse(path, &text)?)
+}
+
+/// Reads a manifest's text; `path` is for messages and for relative paths.
+///
+/// # Errors
+/// All faults of its meaning, or the first one of its syntax.
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Loaded, Invalid> {
+    let source = Source::new(path, text);
+    let syntax = |error: toml::de::Error| Invalid(vec![Diagnostic::from_toml(&source, &error)]);
+    let version: wire::Version = toml::from_str(text).map_err(syntax)?;
+    check_version(&source, version)?;
+    let wire: wire::Manifest = toml::from_str(text).map_err(syntax)?;
+    validate::manifest(path, &source, wire)
+}
+
+fn check_version(source: &std::sync::Arc<Source>, version: wire::Version) -> Result<(), Invalid> {
+    let (span, message) = match version.spin_manifest_version {
+        Some(version) if version.get_ref().as_integer() == Some(2) => return Ok(()),
+        Some(version) => (version.span(), "only version 2 of Spin's manifest is supported"),
+        None => (0..0, "`spin_manifest_version = 2` is missing"),
+    };
+    let help = "begin the file with `spin_manifest_version = 2`; `spin doctor` converts a version 1 manifest";
+    Err(Invalid(vec![Diagnostic::error(source, span, message).help(help)]))
+}

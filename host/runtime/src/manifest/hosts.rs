@@ -1,0 +1,288 @@
+//! Network destinations that a component may reach, in the syntax of Spin's
+//! `allowed_outbound_hosts`: `scheme://host:port`.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use ipnet::IpNet;
+
+/// The destinations that one component may reach; none by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AllowedHosts(Vec<Rule>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    /// `None`: any.
+    scheme: Option<String>,
+    host: Host,
+    /// Both ends included.
+    ports: (u16, u16),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Host {
+    Any,
+    /// This application itself.
+    Own,
+    /// With the dot: `.example.com`.
+    Below(String),
+    Network(IpNet),
+    Name(String),
+}
+
+impl AllowedHosts {
+    /// # Errors
+    /// Says which entry is wrong and why.
+    pub(super) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        entries.into_iter().map(Rule::parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// True if a connection may be made. Without a port, that of the scheme counts. Schemes and
+    /// host names are compared without regard to case; `host` may be a bracketed IPv6 address.
+    pub(crate) fn allows(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        let Some(port) = port.or_else(|| default_port(&scheme.to_ascii_lowercase())) else { return false };
+        self.0
+            .iter()
+            .any(|rule| rule.scheme(scheme) && rule.host.is(host) && (rule.ports.0..=rule.ports.1).contains(&port))
+    }
+
+    /// True if a request to a path without a host, which means this application, may be made.
+    pub(crate) fn allows_own(&self, scheme: &str) -> bool {
+        self.0.iter().any(|rule| rule.scheme(scheme) && matches!(rule.host, Host::Any | Host::Own))
+    }
+}
+
+/// Whether an entry without variables is well formed.
+pub(super) fn check(entry: &str) -> Result<(), String> {
+    Rule::parse(entry).map(drop)
+}
+
+/// What the deprecated `allowed_http_hosts` says, in the syntax of its successor.
+pub(super) fn from_http_host(host: &str) -> Vec<String> {
+    if host == "insecure:allow-all" {
+        return vec!["http://*:*".to_owned(), "https://*:*".to_owned()];
+    }
+    vec![format!("http://{host}"), format!("https://{host}")]
+}
+
+impl Rule {
+    fn parse(entry: &str) -> Result<Self, String> {
+        let entry = entry.trim();
+        let Some((scheme, rest)) = entry.split_once("://") else {
+            return Err("begin with a scheme: `https://example.com`, or `*://*:*` for everything".to_owned());
+        };
+        let scheme = match scheme {
+            "*" => None,
+            _ if !scheme.is_empty()
+                && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')) =>
+            {
+                Some(scheme.to_ascii_lowercase())
+            }
+            _ => return Err(format!("`{scheme}` is not a scheme: letters such as `https`, or `*`")),
+        };
+        let (host, port) = split_port(rest)?;
+        let host = Host::parse(host)?;
+        let ports = match (port, &scheme) {
+            (Some(port), _) => parse_ports(port)?,
+            (None, Some(scheme)) => match default_port(scheme) {
+                Some(port) => (port, port),
+                None if host == Host::Own => (0, u16::MAX),
+                None => return Err(format!("`{scheme}` has no usual port: add one, such as `:1234`, or `:*` for any")),
+            },
+            (None, None) if host == Host::Own => (0, u16::MAX),
+            (None, None) => return Err("any scheme needs a port: add one, such as `:443`, or `:*` for any".to_owned()),
+        };
+        Ok(Self { scheme, host, ports })
+    }
+
+    fn scheme(&self, scheme: &str) -> bool {
+        self.scheme.as_ref().is_none_or(|own| own.eq_ignore_ascii_case(scheme))
+    }
+}
+
+/// Parts `host:port/`; a colon inside brackets, or a slash of a network, is the host's.
+fn split_port(rest: &str) -> Result<(&str, Option<&str>), String> {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let after_brackets = rest.rfind(']').unwrap_or(0);
+    let colon = rest.rfind(':').filter(|colon| *colon > after_brackets);
+    let Some((host, port)) = colon.and_then(|colon| rest.split_at_checked(colon)) else { return Ok((rest, None)) };
+    match port.strip_prefix(':') {
+        Some("") | None => Err("the port is missing after `:`".to_owned()),
+        Some(port) if port.contains('/') => Err("a destination has no path".to_owned()),
+        port => Ok((host, port)),
+    }
+}
+
+/// A port, any port, or Spin's half-open range `start..end`.
+fn parse_ports(port: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| {
+        text.parse::<u16>().map_err(|_| format!("`{port}` is not a port, a range such as `8000..8010`, or `*`"))
+    };
+    if port == "*" {
+        return Ok((0, u16::MAX));
+    }
+    let Some((start, end)) = port.split_once("..") else {
+        let port = number(port)?;
+        return Ok((port, port));
+    };
+    let Range { start, end } = number(start)?..number(end)?;
+    match end.checked_sub(1) {
+        Some(last) if start <= last => Ok((start, last)),
+        _ => Err(format!("the range `{port}` is empty; its end does not belong to it")),
+    }
+}
+
+impl Host {
+    fn parse(host: &str) -> Result<Self, String> {
+        if let Ok(network) = unbracketed(host).parse::<IpNet>() {
+            return Ok(Self::Network(network.trunc()));
+        }
+        if let Ok(address) = unbracketed(host).parse::<IpAddr>() {
+            return Ok(Self::Network(address.into()));
+        }
+        match host {
+            "*" => return Ok(Self::Any),
+            "self" | "self.alt" => return Ok(Self::Own),
+            "" => return Err("the host is missing".to_owned()),
+            _ => {}
+        }
+        if host.contains('/') {
+            return Err("a destination has no path".to_owned());
+        }
+        let (below, name) = host.strip_prefix("*.").map_or((false, host), |name| (true, name));
+        if name.contains('*') {
+            return Err("a `*` stands for the whole host, or for its first part: `*.example.com`".to_owned());
+        }
+        if name.split('.').any(str::is_empty)
+            || name.contains(|c: char| c.is_whitespace() || c.is_control() || "{}[]@?#:".contains(c))
+        {
+            return Err(format!("`{host}` is not a host"));
+        }
+        let name = name.to_ascii_lowercase();
+        Ok(if below { Self::Below(format!(".{name}")) } else { Self::Name(name) })
+    }
+
+    fn is(&self, host: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Own => false,
+            Self::Below(suffix) => {
+                let host = host.to_ascii_lowercase();
+                host.len() > suffix.len() && host.ends_with(suffix.as_str())
+            }
+            Self::Network(network) => {
+                unbracketed(host).parse::<IpAddr>().is_ok_and(|address| network.contains(&address))
+            }
+            Self::Name(name) => name.eq_ignore_ascii_case(host),
+        }
+    }
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        "postgres" => Some(5432),
+        "mysql" => Some(3306),
+        "redis" => Some(6379),
+        "mqtt" => Some(1883),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(entry: &str, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        AllowedHosts::parse([entry]).unwrap().allows(scheme, host, port)
+    }
+
+    #[test]
+    fn a_name_is_that_host_at_that_port() {
+        assert!(allows("https://example.com", "https", "example.com", None));
+        assert!(allows("https://example.com/", "HTTPS", "Example.com", Some(443)));
+        assert!(!allows("https://example.com", "http", "example.com", None));
+        assert!(!allows("https://example.com", "https", "example.com", Some(8443)));
+        assert!(!allows("https://example.com", "https", "a.example.com", None));
+        assert!(allows("redis://cache:7000", "redis", "cache", Some(7000)));
+    }
+
+    #[test]
+    fn wildcards_stand_for_schemes_hosts_subdomains_and_ports() {
+        assert!(allows("*://localhost:*", "anything", "localhost", Some(1)));
+        assert!(allows("https://*", "https", "example.com", None));
+        assert!(!allows("https://*", "https", "example.com", Some(80)));
+        assert!(allows("https://*.example.com", "https", "a.b.example.com", None));
+        assert!(!allows("https://*.example.com", "https", "example.com", None));
+        assert!(!allows("https://*.example.com", "https", "evilexample.com", None));
+        assert!(allows("*://*:*", "mqtt", "::1", None));
+    }
+
+    #[test]
+    fn ranges_of_ports_exclude_their_end() {
+        assert!(allows("http://a:8000..8002", "http", "a", Some(8001)));
+        assert!(!allows("http://a:8000..8002", "http", "a", Some(8002)));
+    }
+
+    #[test]
+    fn networks_hold_addresses_not_names() {
+        assert!(allows("http://10.0.0.0/8:80", "http", "10.1.2.3", None));
+        assert!(allows("http://10.0.0.0/8", "http", "10.1.2.3", None));
+        assert!(!allows("http://10.0.0.0/8:80", "http", "11.1.2.3", None));
+        assert!(!allows("http://10.0.0.0/8:80", "http", "ten.example", None));
+        assert!(allows("http://127.0.0.1:3000", "http", "127.0.0.1", Some(3000)));
+        assert!(allows("http://[::1]:3000", "http", "[::1]", Some(3000)));
+        assert!(allows("http://[::1]", "http", "::1", None));
+    }
+
+    #[test]
+    fn the_application_itself_is_no_host() {
+        let own = AllowedHosts::parse(["http://self"]).unwrap();
+        assert!(own.allows_own("http") && !own.allows_own("https"));
+        assert!(!own.allows("http", "self", None));
+        assert!(!AllowedHosts::parse(["http://a"]).unwrap().allows_own("http"));
+        assert!(AllowedHosts::parse(["*://self"]).unwrap().allows_own("https"));
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_default() {
+        assert!(!AllowedHosts::default().allows("https", "example.com", None));
+        assert!(!AllowedHosts::default().allows_own("http"));
+    }
+
+    #[test]
+    fn a_scheme_without_a_usual_port_needs_one() {
+        assert!(!allows("*://a:*", "gopher", "a", None));
+        assert!(check("gopher://a").is_err());
+    }
+
+    #[test]
+    fn malformed_entries_say_why() {
+        for bad in [
+            "",
+            "*",
+            "example.com",
+            "https://",
+            "https://a/path",
+            "https://a:80/path",
+            "https://a:",
+            "https://a:x",
+            "https://a:99999",
+            "https://a:5..5",
+            "https://a.*.b",
+            "https://*a",
+            "ht tp://a",
+            "*://a",
+            "https://a b",
+            "insecure:allow-all",
+            "https://u@a",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

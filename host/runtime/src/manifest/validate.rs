@@ -1,0 +1,357 @@
+//! From what is written to what is meant: every fault is recorded, then either all of it is valid
+//! or nothing is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::check::Check;
+use super::wire::{self, StringOr};
+use super::{
+    Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
+};
+use super::{grants, graph, hosts, names, queues};
+use crate::diagnostic::{Invalid, Source, nearest, suggest};
+
+/// The names that others are checked against.
+struct Known {
+    components: BTreeSet<String>,
+    variables: BTreeSet<String>,
+}
+
+pub(super) fn manifest(path: &Path, source: &Arc<Source>, wire: wire::Manifest) -> Result<Loaded, Invalid> {
+    let mut check = Check { source: source.clone(), errors: Vec::new(), warnings: Vec::new() };
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    if wire.application.name.get_ref().is_empty() {
+        check.error(wire.application.name.span(), "the application's name is empty", "give it a name");
+    }
+    let known = Known {
+        components: wire.component.keys().map(|id| id.get_ref().clone()).collect(),
+        variables: wire.variables.keys().map(|name| name.get_ref().clone()).collect(),
+    };
+    let variables = variables(&mut check, wire.variables);
+    let http = http_triggers(&mut check, &known, wire.trigger.http);
+    let mut publications = queues::Publications::default();
+    let mut spans = BTreeMap::new();
+    let mut components = BTreeMap::new();
+    for (id, table) in wire.component {
+        check.named("component", id.span(), id.get_ref(), names::kebab);
+        spans.insert(id.get_ref().clone(), id.span());
+        if let Some(component) = component(&mut check, &known, &directory, &id, table, &mut publications) {
+            components.insert(id.into_inner(), component);
+        }
+    }
+    queues::separate_groups(&mut check, &components, &spans);
+    queues::heard(&mut check, &components, &publications);
+    graph::no_cycles(&mut check, &components, &spans);
+    graph::all_used(&mut check, &http, &components, &spans);
+    if !check.errors.is_empty() {
+        return Err(Invalid(check.errors));
+    }
+    let name = wire.application.name.into_inner();
+    let manifest = Manifest { path: path.to_owned(), directory, name, variables, http, components };
+    Ok(Loaded { manifest, warnings: check.warnings })
+}
+
+fn variables(
+    check: &mut Check,
+    variables: BTreeMap<Spanned<String>, wire::Variable>,
+) -> BTreeMap<String, Option<String>> {
+    let mut valid = BTreeMap::new();
+    for (name, variable) in variables {
+        check.named("variable", name.span(), name.get_ref(), names::lower_snake);
+        if variable.required == variable.default.is_some() {
+            let message = format!("the variable `{name}` needs exactly one of `required` and `default`");
+            check.error(name.span(), message, "write `required = true` or `default = \"…\"`");
+        }
+        valid.insert(name.into_inner(), variable.default);
+    }
+    valid
+}
+
+fn http_triggers(check: &mut Check, known: &Known, triggers: Vec<Spanned<wire::HttpTrigger>>) -> Vec<HttpTrigger> {
+    let mut valid: Vec<HttpTrigger> = Vec::new();
+    for trigger in triggers {
+        let span = trigger.span();
+        let trigger = trigger.into_inner();
+        if let Some(executor) = trigger.executor
+            && !matches!(executor.r#type.get_ref().as_str(), "http" | "spin")
+        {
+            let message = format!("the executor `{}` is not supported", executor.r#type);
+            check.error(executor.r#type.span(), message, "remove `executor`; components serve `wasi:http`");
+        }
+        let route = route(check, &valid, trigger.route);
+        let handler = match (trigger.component, trigger.static_response) {
+            (Some(component), None) => component_reference(check, known, component).map(Handler::Component),
+            (None, Some(response)) => static_response(check, response).map(Handler::Static),
+            _ => {
+                check.error(
+                    span,
+                    "a trigger needs exactly one of `component` and `static_response`",
+                    "name the component",
+                );
+                None
+            }
+        };
+        if let (Some(route), Some(handler)) = (route, handler) {
+            valid.push(HttpTrigger { route, handler });
+        }
+    }
+    valid
+}
+
+/// `None`: a fault; `Some(None)`: a private route.
+fn route(
+    check: &mut Check,
+    earlier: &[HttpTrigger],
+    route: Spanned<StringOr<wire::PrivateRoute>>,
+) -> Option<Option<Route>> {
+    let span = route.span();
+    let text = match route.into_inner() {
+        StringOr::Long(wire::PrivateRoute { private: true }) => return Some(None),
+        StringOr::Long(wire::PrivateRoute { private: false }) => {
+            check.error(span, "a route is a path or `{ private = true }`", "write the path");
+            return None;
+        }
+        StringOr::String(text) => text,
+    };
+    match Route::parse(&text) {
+        Ok(route) => {
+            if earlier.iter().filter_map(|trigger| trigger.route.as_ref()).any(|other| other.same_paths(&route)) {
+                check.error(span, format!("the route `{route}` is given twice"), "change or remove one of them");
+            }
+            Some(Some(route))
+        }
+        Err(why) => {
+            let help = format!("{why}; routes look like `/`, `/jobs/:id` or `/static/...`");
+            check.error(span, format!("`{text}` is not a route"), help);
+            None
+        }
+    }
+}
+
+fn component_reference(check: &mut Check, known: &Known, reference: Spanned<StringOr<toml::Table>>) -> Option<String> {
+    let span = reference.span();
+    match reference.into_inner() {
+        StringOr::String(id) if known.components.contains(&id) => Some(id),
+        StringOr::String(id) => {
+            let help = suggest(&id, known.components.iter().map(String::as_str));
+            check.error(span, format!("there is no component `{id}`"), help);
+            None
+        }
+        StringOr::Long(_) => {
+            let help = "move it to `[component.<id>]` and give the id here";
+            check.error(span, "a component inside a trigger is not supported", help);
+            None
+        }
+    }
+}
+
+fn static_response(check: &mut Check, response: Spanned<wire::StaticResponse>) -> Option<StaticResponse> {
+    let span = response.span();
+    let wire::StaticResponse { status_code, headers, body } = response.into_inner();
+    let status = status_code.unwrap_or(200);
+    if !(200..=599).contains(&status) {
+        check.error(span, format!("`{status}` is not the status of an answer"), "give 200 to 599");
+        return None;
+    }
+    Some(StaticResponse { status, headers, body })
+}
+
+fn component(
+    check: &mut Check,
+    known: &Known,
+    directory: &Path,
+    id: &Spanned<String>,
+    table: wire::Component,
+    publications: &mut queues::Publications,
+) -> Option<Component> {
+    let mut variables = BTreeMap::new();
+    for (name, text) in table.variables {
+        check.named("variable", name.span(), name.get_ref(), names::lower_snake);
+        if let Some(template) = template(check, known, &text) {
+            variables.insert(name.into_inner(), template);
+        }
+    }
+    for unused in table.sqlite_databases.iter().chain(&table.ai_models) {
+        check.warn(unused.span(), "SQLite databases and AI models are not provided here", "the entry has no effect");
+    }
+    if let Some(inherit) = table.dependencies_inherit_configuration
+        && *inherit.get_ref()
+    {
+        not_inherited(check, inherit.span());
+    }
+    for other in &table.tool.others {
+        if nearest(other.get_ref(), ["tessera"]).is_some() {
+            check.warn(other.span(), format!("nothing here reads the tool table `{other}`"), "did you mean `tessera`?");
+        }
+    }
+    let outbound_hosts = outbound_hosts(check, known, table.allowed_outbound_hosts, table.allowed_http_hosts);
+    let dependencies = dependencies(check, known, directory, table.dependencies);
+    let files = table.files.into_iter().filter_map(|files| file_mount(check, files)).collect();
+    let build = table.build.map(|build| Build {
+        commands: match build.command {
+            StringOr::String(command) => vec![command],
+            StringOr::Long(commands) => commands,
+        },
+        workdir: build.workdir.map_or_else(|| directory.to_owned(), |workdir| directory.join(workdir)),
+        environment: build.environment,
+    });
+    let mut key_value_stores = BTreeSet::new();
+    for label in table.key_value_stores {
+        check.named("store", label.span(), label.get_ref(), names::label);
+        key_value_stores.insert(label.into_inner());
+    }
+    let source = local_source(check, directory, table.source);
+    let tessera = grants::read(check, id, table.tool.tessera, publications);
+    Some(Component {
+        line: check.source.line(id.span().start),
+        source: source?,
+        environment: table.environment,
+        files,
+        exclude_files: table.exclude_files,
+        variables,
+        key_value_stores,
+        blob_stores: tessera.blob_stores,
+        outbound_hosts,
+        publish: tessera.publish,
+        mail: tessera.mail,
+        consume: tessera.consume,
+        limits: tessera.limits,
+        reuse: tessera.reuse,
+        build,
+        dependencies,
+    })
+}
+
+fn local_source(check: &mut Check, directory: &Path, source: Spanned<StringOr<toml::Table>>) -> Option<PathBuf> {
+    let span = source.span();
+    match source.into_inner() {
+        StringOr::String(path) if path.is_empty() => {
+            check.error(span, "the source is empty", "give the Wasm file's path")
+        }
+        StringOr::String(path) => return Some(directory.join(path)),
+        StringOr::Long(_) => check.error(span, "remote sources are not supported", "download it and give its path"),
+    }
+    None
+}
+
+fn template(check: &mut Check, known: &Known, text: &Spanned<String>) -> Option<Template> {
+    let template = match Template::parse(text.get_ref()) {
+        Ok(template) => template,
+        Err(why) => {
+            check.error(text.span(), why, "write `{{ name }}` where a variable's value should be");
+            return None;
+        }
+    };
+    let mut declared = true;
+    for name in template.variables().filter(|name| !known.variables.contains(*name)) {
+        declared = false;
+        let help = match nearest(name, known.variables.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("declare it: `[variables] {name} = {{ required = true }}`"),
+        };
+        check.error(text.span(), format!("there is no variable `{name}`"), help);
+    }
+    declared.then_some(template)
+}
+
+fn not_inherited(check: &mut Check, span: Range<usize>) {
+    let message = "dependencies do not inherit grants here";
+    check.warn(span, message, "a dependency that is a component has its own grants; a file has none");
+}
+
+fn file_mount(check: &mut Check, files: Spanned<StringOr<wire::Placement>>) -> Option<Files> {
+    match files.into_inner() {
+        StringOr::String(pattern) => Some(Files::Pattern(pattern)),
+        StringOr::Long(wire::Placement { source, destination }) => {
+            let inside = destination.get_ref().split('/').all(|part| part != "..");
+            if !destination.get_ref().starts_with('/') || !inside {
+                let message = format!("`{destination}` is not a place in the guest");
+                check.error(destination.span(), message, "give an absolute path without `..`");
+                return None;
+            }
+            Some(Files::Placed { source, destination: destination.into_inner() })
+        }
+    }
+}
+
+fn outbound_hosts(
+    check: &mut Check,
+    known: &Known,
+    allowed: Vec<Spanned<String>>,
+    deprecated: Vec<Spanned<String>>,
+) -> Vec<Template> {
+    let mut valid = Vec::new();
+    for host in allowed {
+        let Some(template) = template(check, known, &host) else { continue };
+        if let Some(Err(why)) = template.literal().map(hosts::check) {
+            check.error(host.span(), format!("`{host}` is not a destination"), why);
+        }
+        valid.push(template);
+    }
+    for host in deprecated {
+        let modern = hosts::from_http_host(host.get_ref());
+        let help =
+            format!("use `allowed_outbound_hosts` with {}", crate::diagnostic::list(modern.iter().map(String::as_str)));
+        check.warn(host.span(), "`allowed_http_hosts` is deprecated", help);
+        for host in modern.into_iter().map(|modern| Spanned::new(host.span(), modern)) {
+            valid.extend(template(check, known, &host));
+        }
+    }
+    valid
+}
+
+fn dependencies(
+    check: &mut Check,
+    known: &Known,
+    directory: &Path,
+    dependencies: BTreeMap<Spanned<String>, Spanned<StringOr<wire::Dependency>>>,
+) -> BTreeMap<String, Dependency> {
+    let mut valid = BTreeMap::new();
+    for (import, dependency) in dependencies {
+        check.named("import", import.span(), import.get_ref(), names::import);
+        let span = dependency.span();
+        let StringOr::Long(dependency) = dependency.into_inner() else {
+            remote_dependency(check, span);
+            continue;
+        };
+        if let Some(inherit) = dependency.inherit_configuration
+            && inherit.get_ref().as_bool() != Some(false)
+        {
+            not_inherited(check, inherit.span());
+        }
+        let export = dependency.export;
+        let dependency = match (dependency.component, dependency.path, dependency.version.or(dependency.url)) {
+            (Some(component), None, None) => {
+                let reference = Spanned::new(component.span(), StringOr::String(component.into_inner()));
+                component_reference(check, known, reference).map(|id| Dependency::Component { id, export })
+            }
+            (None, Some(path), None) => Some(Dependency::File { path: directory.join(path), export }),
+            (None, None, Some(_)) => {
+                remote_dependency(check, span);
+                None
+            }
+            _ => {
+                let help = "write `{ component = \"<id>\" }` or `{ path = \"<file>\" }`";
+                check.error(span, "a dependency is exactly one component or one file", help);
+                None
+            }
+        };
+        if let Some(dependency) = dependency {
+            valid.insert(import.into_inner(), dependency);
+        }
+    }
+    valid
+}
+
+fn remote_dependency(check: &mut Check, span: Range<usize>) {
+    check.error(
+        span,
+        "remote dependencies are not supported",
+        "download it and write `{ path = \"<file>\" }`, or use a component of this application: `{ component = \"<id>\" }`",
+    );
+}
