@@ -1,0 +1,49 @@
+//! The running application: an immutable snapshot behind one pointer.
+//!
+//! Every trigger takes the current snapshot for each piece of work and keeps it to its end, so a
+//! new one can be put in place at any moment: work in flight ends on the old one.
+
+pub(crate) mod component;
+pub(crate) mod link;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::app::component::Component;
+use crate::trigger::http::Routes;
+
+/// One consistent state of the application.
+#[derive(Default)]
+pub(crate) struct Snapshot {
+    /// By id.
+    pub(crate) components: HashMap<Arc<str>, Arc<Component>>,
+    /// What serves HTTP.
+    pub(crate) routes: Routes,
+}
+
+impl Snapshot {
+    /// The component with this id.
+    pub(crate) fn component(&self, id: &str) -> Option<&Arc<Component>> {
+        self.components.get(id)
+    }
+}
+
+/// The application, as it changes.
+#[derive(Default)]
+pub(crate) struct App {
+    current: ArcSwap<Snapshot>,
+}
+
+impl App {
+    /// The state now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Makes `snapshot` the current one.
+    pub(crate) fn replace(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+    }
+}

@@ -1,0 +1,107 @@
+//! A component ready to run: compiled, linked, with its grants and limits.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component as Compiled, InstancePre};
+use wasmtime::{Engine, Result, Store};
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+use crate::bindings::QueueConsumerPre;
+use crate::engine;
+use crate::grants::Grants;
+use crate::manifest::Limits;
+use crate::state::State;
+use crate::stdio::GuestOutput;
+
+/// A directory that a component may read.
+pub(crate) struct Mount {
+    /// On this machine.
+    pub(crate) directory: PathBuf,
+    /// As the component sees it.
+    pub(crate) path: String,
+}
+
+/// How a component serves HTTP, if it does.
+pub(crate) type HttpPre = wasmtime_wasi_http::handler::ProxyPre<State>;
+
+/// A component of the running application. Immutable; its instances come and go.
+pub(crate) struct Component {
+    pub(crate) id: Arc<str>,
+    pub(crate) limits: Limits,
+    /// Whether an instance may serve several requests.
+    pub(crate) reuse: bool,
+    /// Permits for calls at a time.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) compiled: Compiled,
+    pub(crate) pre: InstancePre<State>,
+    engine: Engine,
+    grants: Arc<Grants>,
+    environment: BTreeMap<String, String>,
+    mounts: Vec<Mount>,
+}
+
+impl Component {
+    pub(crate) fn new(
+        pre: InstancePre<State>,
+        grants: Arc<Grants>,
+        limits: Limits,
+        reuse: bool,
+        environment: BTreeMap<String, String>,
+        mounts: Vec<Mount>,
+    ) -> Self {
+        Self {
+            id: Arc::clone(&grants.component),
+            limits,
+            reuse,
+            permits: Arc::new(Semaphore::new(limits.concurrency)),
+            compiled: pre.component().clone(),
+            engine: pre.engine().clone(),
+            pre,
+            grants,
+            environment,
+            mounts,
+        }
+    }
+
+    /// A fresh store for one instance.
+    pub(crate) fn store(&self) -> Result<Store<State>> {
+        let output = |error| GuestOutput { component: Arc::clone(&self.id), error };
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(output(false)).stderr(output(true));
+        for (name, value) in &self.environment {
+            wasi.env(name, value);
+        }
+        for mount in &self.mounts {
+            wasi.preopened_dir(&mount.directory, &mount.path, FsPerms::ReadOnly)?;
+        }
+        let state = State::new(Arc::clone(&self.grants), wasi.build(), self.limits.memory);
+        Ok(engine::store(&self.engine, state))
+    }
+
+    /// The way to call its HTTP handler, of WASI 0.3 or 0.2.
+    ///
+    /// # Errors
+    /// If it exports neither.
+    pub(crate) fn http(&self) -> Result<HttpPre> {
+        use wasmtime_wasi_http::{p2, p3};
+        if self.exports("wasi:http/incoming-handler@0.2.0") {
+            return Ok(HttpPre::P2(p2::bindings::ProxyPre::new(self.pre.clone())?));
+        }
+        Ok(HttpPre::P3(p3::bindings::ServicePre::new(self.pre.clone())?))
+    }
+
+    /// The way to call its queue consumer.
+    ///
+    /// # Errors
+    /// If it exports none.
+    pub(crate) fn consumer(&self) -> Result<QueueConsumerPre<State>> {
+        QueueConsumerPre::new(self.pre.clone())
+    }
+
+    fn exports(&self, interface: &str) -> bool {
+        self.compiled.get_export_index(None, interface).is_some()
+    }
+}

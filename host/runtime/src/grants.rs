@@ -1,0 +1,78 @@
+//! What one component may use: resolved from its manifest once, looked at by every host call.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+
+use tessera_capability::queue::{Pattern, QueueName};
+use tessera_capability::{Error, Result, blob, kv, mail, queue};
+
+use crate::manifest::{AllowedHosts, BlobAccess, MailGrant, Secret};
+
+/// A granted blob store.
+pub(crate) struct Blobs {
+    /// The engine's store.
+    pub(crate) store: Arc<dyn blob::Store>,
+    /// What is granted of it.
+    pub(crate) access: BlobAccess,
+}
+
+/// Granted mail.
+pub(crate) struct Mail {
+    /// The engine.
+    pub(crate) sender: Arc<dyn mail::Sender>,
+    /// As whom it may send.
+    pub(crate) grant: MailGrant,
+}
+
+/// The grants of one component. Whatever is not in here is denied.
+pub(crate) struct Grants {
+    /// The component's id: its name in logs and its scope in mail.
+    pub(crate) component: Arc<str>,
+    /// Key-value stores by label.
+    pub(crate) stores: HashMap<String, Arc<dyn kv::Store>>,
+    /// Blob stores by label.
+    pub(crate) blobs: HashMap<String, Blobs>,
+    /// The queues it may publish to.
+    pub(crate) publish: Vec<Pattern>,
+    /// The queues' engine.
+    pub(crate) broker: Arc<dyn queue::Broker>,
+    /// Mail, if granted.
+    pub(crate) mail: Option<Mail>,
+    /// Its variables.
+    pub(crate) variables: BTreeMap<String, Secret>,
+    /// Where it may connect to.
+    pub(crate) hosts: AllowedHosts,
+}
+
+impl Grants {
+    pub(crate) fn store(&self, label: &str) -> Result<&Arc<dyn kv::Store>> {
+        self.stores.get(label).ok_or_else(|| self.denied("key-value store", label, "key_value_stores"))
+    }
+
+    pub(crate) fn blobs(&self, label: &str, write: bool) -> Result<&Arc<dyn blob::Store>> {
+        let blobs = self.blobs.get(label).ok_or_else(|| self.denied("blob store", label, "tool.tessera.blob_stores"))?;
+        if write && blobs.access == BlobAccess::Read {
+            return Err(self.denied("writing to blob store", label, "tool.tessera.blob_stores"));
+        }
+        Ok(&blobs.store)
+    }
+
+    pub(crate) fn may_publish(&self, queue: &QueueName) -> Result<()> {
+        if self.publish.iter().any(|pattern| pattern.matches(queue)) {
+            return Ok(());
+        }
+        Err(self.denied("publishing to queue", queue.as_str(), "tool.tessera.publish"))
+    }
+
+    pub(crate) fn mail(&self) -> Result<&Mail> {
+        self.mail.as_ref().ok_or_else(|| self.denied("sending", "mail", "tool.tessera.mail"))
+    }
+
+    /// The error of a missing grant, logged so that whoever forgot it in the manifest finds it.
+    pub(crate) fn denied(&self, what: &str, name: &str, key: &str) -> Error {
+        let name: String = name.chars().take(64).collect();
+        tracing::warn!(component = &*self.component, "denied: {what} `{name}` is not granted by `{key}` in the manifest");
+        Error::Denied(format!("{what} `{name}` is not granted"))
+    }
+}

@@ -1,0 +1,4 @@
+//! What makes components run.
+
+pub(crate) mod http;
+pub(crate) mod queue;

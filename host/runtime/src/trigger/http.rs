@@ -1,0 +1,152 @@
+//! The HTTP trigger: HTTP/1.1 and HTTP/2 (also without TLS) to a component's handler.
+
+mod activity;
+mod instances;
+mod routes;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use wasmtime_wasi_http::handler::ExpirationError;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+
+use self::activity::{Activity, Tracked};
+pub(crate) use self::routes::{Routes, Target};
+use crate::app::App;
+use crate::manifest::StaticResponse;
+
+/// The most connections at a time; further ones wait in the operating system's queue.
+const MAX_CONNECTIONS: usize = 4096;
+
+/// A client has this long to send a request's header.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves `listener` until `shutdown`, then lets requests in flight end for at most `grace`.
+pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20));
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, or the client was gone already: neither ends the server.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // Responses are written whole; waiting to fill a segment only delays them.
+        _ = stream.set_nodelay(true);
+        let app = Arc::clone(&app);
+        let service = service_fn(move |request| {
+            let app = Arc::clone(&app);
+            async move { Ok::<_, Infallible>(answer(&app, request).await) }
+        });
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection.into_owned());
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection ended early");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still running after {grace:?} and are cut off");
+    }
+}
+
+async fn answer(app: &App, request: Request<Incoming>) -> Response<WasiBody> {
+    let snapshot = app.snapshot();
+    let Some(target) = snapshot.routes.find(request.uri().path()) else {
+        return plain(StatusCode::NOT_FOUND, "no route for this path\n");
+    };
+    let target = match &**target {
+        Target::Component(served) => served,
+        Target::Static(response) => return fixed(response),
+    };
+    let Ok(permit) = Arc::clone(&target.component.permits).try_acquire_owned() else {
+        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time\n");
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        return response;
+    };
+    let Some(request) = absolute(request) else {
+        return plain(StatusCode::BAD_REQUEST, "the request names no valid host\n");
+    };
+    let activity = Arc::<Activity>::default();
+    let request = request.map(|body| incoming(body, &activity));
+    match target.handler.handle(Arc::clone(&activity), request).await {
+        Ok(response) => response.map(|body| Tracked { body, activity, _guard: permit }.boxed_unsync()),
+        Err(error) => failure(&target.component.id, &error),
+    }
+}
+
+/// Gives the request the scheme and authority that WASI asks for: HTTP/1.1 has them in `Host`.
+fn absolute(mut request: Request<Incoming>) -> Option<Request<Incoming>> {
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    let authority = match parts.authority {
+        Some(authority) => authority,
+        None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok()?,
+    };
+    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()?;
+    Some(request)
+}
+
+fn incoming(body: Incoming, activity: &Arc<Activity>) -> WasiBody {
+    if body.is_end_stream() {
+        return Empty::new().map_err(HttpError::from).boxed_unsync();
+    }
+    Tracked { body, activity: Arc::clone(activity), _guard: () }.map_err(HttpError::from).boxed_unsync()
+}
+
+/// What a client reads when its request could not be served; the log has the cause.
+fn failure(component: &str, error: &wasmtime::Error) -> Response<WasiBody> {
+    if error.is::<ExpirationError>() {
+        tracing::error!(component, "no answer within the time limit (`limits.timeout` in the manifest)");
+        return plain(StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n");
+    }
+    tracing::error!(component, "the request failed: {error:#}");
+    plain(StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n")
+}
+
+/// A `static_response` of the manifest.
+fn fixed(response: &StaticResponse) -> Response<WasiBody> {
+    let mut answer = Response::builder().status(response.status);
+    for (name, value) in &response.headers {
+        answer = answer.header(name, value);
+    }
+    let body = Full::new(Bytes::from(response.body.clone())).map_err(HttpError::from).boxed_unsync();
+    answer.body(body).unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "the static response is malformed\n"))
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(HttpError::from).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,139 @@
+//! A component's instances for HTTP: made on demand, shared by concurrent requests, dropped when
+//! they have served enough, stall, trap or idle.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+use wasmtime::component::GuestTaskId;
+use wasmtime::{Result, Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+};
+
+use super::activity::{Activity, Last};
+use crate::app::component::Component;
+use crate::state::State;
+
+/// An instance without work is kept this long for the next request.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How many requests an instance may serve, and how many of them at a time.
+#[derive(Clone, Copy)]
+struct Reuse {
+    requests: usize,
+    concurrent: usize,
+}
+
+/// Makes instances of one component.
+pub(super) struct Instances {
+    component: Arc<Component>,
+    pre: ProxyPre<State>,
+    reuse: Reuse,
+}
+
+impl Instances {
+    pub(super) fn new(component: Arc<Component>, pre: ProxyPre<State>) -> Self {
+        // A WASI 0.2 component expects an instance for itself, as in Spin; a WASI 0.3 one is
+        // written for concurrent tasks.
+        let reuse = match pre {
+            ProxyPre::P3(_) if component.reuse => Reuse { requests: 1024, concurrent: 16 },
+            _ => Reuse { requests: 1, concurrent: 1 },
+        };
+        Self { component, pre, reuse }
+    }
+}
+
+impl HandlerState for Instances {
+    type StoreData = State;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Serving;
+
+    async fn instantiate(&self) -> Result<Instance<State, Expiration, Serving>> {
+        let timeout = self.component.limits.timeout;
+        let mut store = self.component.store()?;
+        let proxy = tokio::time::timeout(timeout, self.pre.instantiate_async(&mut store)).await??;
+        let last = Arc::<Last>::default();
+        Ok(Instance {
+            store,
+            proxy,
+            view: State::http,
+            expiration: Expiration {
+                last: Arc::clone(&last),
+                timeout,
+                sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            },
+            state: Serving { component: Arc::clone(&self.component.id), reuse: self.reuse, timeout, last },
+        })
+    }
+}
+
+/// When an instance is dropped though it did not end by itself.
+pub(super) struct Expiration {
+    last: Arc<Last>,
+    timeout: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+        loop {
+            let deadline = match status {
+                WorkerStatus::Idle => start + IDLE,
+                WorkerStatus::Requests | WorkerStatus::PostReturn => self.last.deadline(start, self.timeout),
+            };
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            if self.sleep.deadline() != deadline.into() {
+                self.sleep.as_mut().reset(deadline.into());
+            }
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// An instance at work.
+pub(super) struct Serving {
+    component: Arc<str>,
+    reuse: Reuse,
+    timeout: Duration,
+    last: Arc<Last>,
+}
+
+impl WorkerState for Serving {
+    type StoreData = State;
+    type RequestData = Arc<Activity>;
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        if total >= self.reuse.requests {
+            ShouldAccept::Never
+        } else if concurrent >= self.reuse.concurrent {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        _store: StoreContextMut<'_, State>,
+        activity: Arc<Activity>,
+        _task: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        activity.belongs_to(&self.last);
+        Box::pin(activity.stalled(self.timeout))
+    }
+
+    fn drop(&self, store: Store<State>, result: Result<()>) {
+        if let Err(error) = result {
+            tracing::error!(component = &*self.component, "the instance ended in a trap: {error:?}");
+        }
+        drop(store);
+    }
+}

@@ -1,0 +1,191 @@
+//! The queue trigger: leases a group's messages, calls the component's consumer, and settles each
+//! delivery by what it returned. The guest never acknowledges; a guest that traps, stalls or is
+//! killed has not acknowledged either.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use tessera_capability::queue::{Broker, Delivery, Receipt, Verdict};
+use tessera_capability::{Error, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::bindings::Rejection;
+use crate::manifest::Consume;
+
+/// How long a lease lasts; it is renewed at a third of it. After a crash of the process a message
+/// waits at most this long on an engine that other processes share.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How long one call waits for messages.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// A group that the instances of one component are.
+pub(crate) struct Consumer {
+    /// The component's id.
+    pub(crate) component: Arc<str>,
+    /// What it consumes, and how.
+    pub(crate) consume: Consume,
+}
+
+/// The most messages asked for at once.
+const BATCH: usize = 64;
+
+impl Consumer {
+    /// Consumes until `shutdown`, then lets deliveries in flight end for at most `grace`; what is
+    /// not done by then is given back to the queue.
+    pub(crate) async fn run(self, app: Arc<App>, broker: Arc<dyn Broker>, shutdown: CancellationToken, grace: Duration) {
+        let permits = Arc::new(Semaphore::new(self.consume.concurrency));
+        let running = TaskTracker::new();
+        let cut_off = CancellationToken::new();
+        let work = Arc::new(Work { app, broker, consumer: self });
+        let group = &work.consumer.consume.group;
+        loop {
+            let receive = async {
+                let first = Arc::clone(&permits).acquire_owned().await.ok();
+                let max = permits.available_permits().saturating_add(1).min(BATCH);
+                (first, work.broker.receive(group, max, LEASE, WAIT).await)
+            };
+            let (mut first, received) = tokio::select! {
+                received = receive => received,
+                () = shutdown.cancelled() => break,
+            };
+            match received {
+                Ok(deliveries) => {
+                    for delivery in deliveries {
+                        // Free ones: nobody else takes permits of this group.
+                        let permit = first.take().or_else(|| Arc::clone(&permits).try_acquire_owned().ok());
+                        running.spawn(Arc::clone(&work).handle(delivery, permit, cut_off.clone()));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%group, error = &error as &dyn std::error::Error, "cannot receive messages");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        running.close();
+        if tokio::time::timeout(grace, running.wait()).await.is_err() {
+            tracing::warn!(%group, "deliveries were still running after {grace:?} and are given back");
+            cut_off.cancel();
+            running.wait().await;
+        }
+    }
+}
+
+/// What became of a delivery.
+enum Outcome {
+    Handled,
+    Failed(Option<Duration>, String),
+    Hopeless(String),
+    /// Not handled through no fault of its own.
+    Returned,
+    /// Somebody else has it by now.
+    Lost,
+}
+
+struct Work {
+    app: Arc<App>,
+    broker: Arc<dyn Broker>,
+    consumer: Consumer,
+}
+
+impl Work {
+    async fn handle(self: Arc<Self>, delivery: Delivery, permit: Option<OwnedSemaphorePermit>, cut_off: CancellationToken) {
+        let Delivery { receipt, id, queue, attempt, .. } = delivery.clone();
+        let Consume { timeout, policy, .. } = &self.consumer.consume;
+        let outcome = if attempt > policy.max_attempts {
+            Outcome::Hopeless(format!("none of {} attempts came to an end", policy.max_attempts))
+        } else {
+            tokio::select! {
+                outcome = self.call(*timeout, delivery) => outcome,
+                () = self.keep(&receipt) => Outcome::Lost,
+                () = cut_off.cancelled() => Outcome::Returned,
+            }
+        };
+        let component = &*self.consumer.component;
+        match &outcome {
+            Outcome::Handled => tracing::debug!(component, %queue, %id, attempt, "handled"),
+            Outcome::Failed(_, reason) => tracing::warn!(component, %queue, %id, attempt, "attempt failed: {reason}"),
+            Outcome::Hopeless(reason) => tracing::warn!(component, %queue, %id, attempt, "given up: {reason}"),
+            Outcome::Returned => tracing::info!(component, %queue, %id, attempt, "given back to the queue"),
+            Outcome::Lost => tracing::warn!(component, %queue, %id, attempt, "the lease ran out"),
+        }
+        self.settle(&receipt, outcome, attempt).await;
+        drop(permit);
+    }
+
+    /// Calls the consumer in a fresh instance.
+    async fn call(&self, timeout: Duration, delivery: Delivery) -> Outcome {
+        let snapshot = self.app.snapshot();
+        let Some(component) = snapshot.component(&self.consumer.component) else { return Outcome::Returned };
+        let call = async {
+            let mut store = component.store()?;
+            let instance = component.consumer()?.instantiate_async(&mut store).await?;
+            let consumer = instance.tessera_queue_consumer();
+            store.run_concurrent(async |accessor| consumer.call_consume(accessor, delivery.into()).await).await?
+        };
+        match tokio::time::timeout(timeout, call).await {
+            Ok(Ok(Ok(()))) => Outcome::Handled,
+            Ok(Ok(Err(rejection))) => match rejection.into() {
+                Rejection::Retry(after, reason) => Outcome::Failed(after, reason),
+                Rejection::Discard(reason) => Outcome::Hopeless(reason),
+            },
+            Ok(Err(trap)) => {
+                tracing::error!(component = &*self.consumer.component, "the consumer trapped: {trap:?}");
+                Outcome::Failed(None, format!("trap: {}", trap.root_cause()))
+            }
+            Err(_) => Outcome::Failed(None, format!("no answer within {timeout:?}")),
+        }
+    }
+
+    /// Renews the lease until it is lost.
+    async fn keep(&self, receipt: &Receipt) {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            let renew = || self.broker.renew(&self.consumer.consume.group, receipt, LEASE);
+            match renew.retry(patience()).when(is_passing).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "cannot renew a lease");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells the engine. If that fails for good the lease runs out, and the message comes again.
+    async fn settle(&self, receipt: &Receipt, outcome: Outcome, attempt: u32) {
+        let Consume { group, policy, .. } = &self.consumer.consume;
+        let broker = &self.broker;
+        let verdict = match &outcome {
+            Outcome::Failed(after, _) => policy.verdict(attempt, *after, &mut rand::rng()),
+            _ => Verdict::Bury,
+        };
+        let settle = || async {
+            match (&outcome, verdict) {
+                (Outcome::Handled, _) => broker.acknowledge(group, receipt).await,
+                (Outcome::Failed(_, reason), Verdict::Retry(delay)) => broker.retry(group, receipt, delay, reason).await,
+                (Outcome::Failed(_, reason) | Outcome::Hopeless(reason), _) => broker.bury(group, receipt, reason).await,
+                (Outcome::Returned, _) => broker.release(group, receipt).await,
+                (Outcome::Lost, _) => Ok(()),
+            }
+        };
+        let result: Result<()> = settle.retry(patience()).when(is_passing).await;
+        if let Err(error) = result {
+            tracing::warn!(%group, error = &error as &dyn std::error::Error, "cannot settle a delivery; it will come again");
+        }
+    }
+}
+
+/// How an engine that is out of reach is tried again: within a lease.
+fn patience() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_jitter().with_max_times(8).with_total_delay(Some(LEASE / 2))
+}
+
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Unavailable { .. })
+}
