@@ -94,6 +94,11 @@ impl Diagnostic {
         if message.starts_with("missing field") {
             return Self::error(source, span, format!("the key `{first}` is missing"));
         }
+        // Serde repeats the value that it did not expect: `invalid type: string "…", expected u16`.
+        if let Some((found, expected)) = message.rsplit_once(", expected ").filter(|_| !source.excerpts) {
+            let found = found.split(['`', '"']).next().unwrap_or_default().trim_end();
+            return Self::error(source, span, format!("{found}, expected {expected}"));
+        }
         Self::error(source, span, message)
     }
 }

@@ -1,0 +1,124 @@
+//! `runtime-config.toml`: which engine stands behind each label, and with what settings.
+//!
+//! The operator's file, in the shape of Spin's; it is optional, and what it does not name is
+//! embedded. Each engine is a variant with settings that cannot be wrong. Reading is pure: secrets
+//! in files and environment variables come through the readers that are passed in. The file's
+//! lines are never shown, because passwords may stand in them.
+//!
+//! A new section is a field of [`Config`] and an entry in `SECTIONS`; a new engine is a variant
+//! and an arm in `config/engines.rs`.
+
+mod engines;
+mod reader;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Smtp, Tls};
+use reader::Reader;
+
+use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};
+
+/// The tables that the file may have.
+const SECTIONS: &[&str] = &["key_value_store", "blob_store", "queue", "mail"];
+
+/// Which engines to use. The default is what an absent file means: everything embedded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Config {
+    key_value: BTreeMap<String, KeyValue>,
+    blob: BTreeMap<String, Blob>,
+    /// The engine of all queues.
+    pub(crate) queue: Queue,
+    /// Where mail goes.
+    pub(crate) mail: Mail,
+}
+
+/// How secrets outside the file are read.
+pub(crate) struct Readers<'a> {
+    /// The value of an environment variable.
+    pub(crate) environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The text of a file.
+    pub(crate) file: &'a dyn Fn(&Path) -> io::Result<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the runtime configuration {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The file is wrong.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl Config {
+    /// The engine behind a label of `key_value_stores`.
+    pub(crate) fn key_value(&self, label: &str) -> KeyValue {
+        self.key_value.get(label).cloned().unwrap_or_default()
+    }
+
+    /// The engine behind a label of `blob_stores`.
+    pub(crate) fn blob(&self, label: &str) -> Blob {
+        self.blob.get(label).cloned().unwrap_or_default()
+    }
+
+    /// A sentence for each configured label that is not in use: the slip would put data elsewhere
+    /// than the operator believes.
+    pub(crate) fn unused(&self, key_value: &BTreeSet<&str>, blob: &BTreeSet<&str>) -> Vec<String> {
+        let key_value = self.key_value.keys().map(|label| ("key_value_store", label, key_value));
+        let blob = self.blob.keys().map(|label| ("blob_store", label, blob));
+        key_value
+            .chain(blob)
+            .filter(|(_, label, used)| !used.contains(label.as_str()))
+            .map(|(section, label, used)| {
+                let help = nearest(label, used.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+                format!("[{section}.{label}] is configured, but no component uses it{}", help.unwrap_or_default())
+            })
+            .collect()
+    }
+}
+
+/// Reads the file at `path`; secrets come from the process's environment and from files.
+///
+/// # Errors
+/// As [`Error`] says.
+pub(crate) fn load(path: &Path) -> Result<Config, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    let readers =
+        Readers { environment: &|name| std::env::var(name).ok(), file: &|path: &Path| std::fs::read_to_string(path) };
+    Ok(parse(path, &text, &readers)?)
+}
+
+/// Reads a configuration's text; `path` is for messages and for relative paths.
+///
+/// # Errors
+/// All faults, or the first one of its syntax.
+pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Config, Invalid> {
+    let source = Source::confidential(path, text);
+    let root = toml::de::DeTable::parse(text)
+        .map_err(|error| Invalid(vec![Diagnostic::from_toml(&source, &error)]))?
+        .into_inner();
+    let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut reader = Reader::new(source, directory, readers);
+    let mut config = Config::default();
+    for (key, value) in root {
+        match key.get_ref().as_ref() {
+            "key_value_store" => config.key_value = reader.labelled(value, engines::key_value),
+            "blob_store" => config.blob = reader.labelled(value, engines::blob),
+            "queue" => config.queue = engines::queue(&mut reader, value).unwrap_or_default(),
+            "mail" => config.mail = engines::mail(&mut reader, value).unwrap_or_default(),
+            other => reader.unknown("key", key.span(), other, SECTIONS),
+        }
+    }
+    reader.finish(config)
+}

@@ -1,0 +1,270 @@
+//! The engines, and how each one's table is read.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::reader::{Alternatives, Reader, Text};
+
+/// The engine of a key-value store.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum KeyValue {
+    /// In the state directory.
+    #[default]
+    Embedded,
+    /// A Redis server.
+    Redis {
+        /// `redis://`, `rediss://` or `unix://`; may hold a password.
+        url: SecretString,
+    },
+}
+
+/// The engine of a blob store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Blob {
+    /// Files.
+    Embedded {
+        /// Their directory; `None`: in the state directory.
+        path: Option<PathBuf>,
+    },
+}
+
+impl Default for Blob {
+    fn default() -> Self {
+        Self::Embedded { path: None }
+    }
+}
+
+/// The engine of all queues.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Queue {
+    /// In the state directory.
+    #[default]
+    Embedded,
+    /// A Redis server.
+    Redis {
+        /// `redis://`, `rediss://` or `unix://`; may hold a password.
+        url: SecretString,
+    },
+}
+
+/// Where mail goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Mail {
+    /// The sender of components' mail: `local@domain` or `Name <local@domain>`.
+    pub(crate) from: String,
+    /// Who takes it.
+    pub(crate) engine: MailEngine,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self { from: "Tessera <tessera@localhost>".to_owned(), engine: MailEngine::Outbox }
+    }
+}
+
+/// Who takes mail.
+#[derive(Debug, Clone)]
+pub(crate) enum MailEngine {
+    /// A maildir in the state directory.
+    Outbox,
+    /// An SMTP server.
+    Smtp(Smtp),
+}
+
+/// How to reach an SMTP server.
+#[derive(Debug, Clone)]
+pub(crate) struct Smtp {
+    /// A name or an address.
+    pub(crate) host: String,
+    /// The TCP port.
+    pub(crate) port: u16,
+    /// Encryption.
+    pub(crate) tls: Tls,
+    /// User name and password; `None`: no authentication.
+    pub(crate) credentials: Option<(String, SecretString)>,
+    /// How long each step may take.
+    pub(crate) timeout: Duration,
+}
+
+/// Encryption of an SMTP connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Tls {
+    /// Begins in the clear and must change to TLS (RFC 3207).
+    #[default]
+    StartTls,
+    /// From the first byte (RFC 8314).
+    Tls,
+    /// None.
+    None,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddedTable {
+    #[serde(default, rename = "type")]
+    _type: IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmbeddedBlobTable {
+    #[serde(default, rename = "type")]
+    _type: IgnoredAny,
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RedisTable {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    url: Option<Spanned<Text>>,
+    url_file: Option<Spanned<String>>,
+    url_env: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutboxTable {
+    #[serde(default, rename = "type")]
+    _type: IgnoredAny,
+    from: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SmtpTable {
+    #[serde(rename = "type")]
+    _type: IgnoredAny,
+    from: Spanned<String>,
+    host: Spanned<String>,
+    port: Option<Spanned<u16>>,
+    #[serde(default)]
+    tls: Tls,
+    username: Option<Spanned<String>>,
+    password: Option<Spanned<Text>>,
+    password_file: Option<Spanned<String>>,
+    password_env: Option<Spanned<String>>,
+    timeout: Option<Spanned<String>>,
+}
+
+pub(super) fn key_value(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<KeyValue> {
+    match reader.kind(&value, &["embedded", "redis"], None)? {
+        "redis" => redis_url(reader, value).map(|url| KeyValue::Redis { url }),
+        _ => reader.table::<EmbeddedTable>(value).map(|_| KeyValue::Embedded),
+    }
+}
+
+pub(super) fn blob(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Blob> {
+    reader.kind(&value, &["embedded"], None)?;
+    let table: EmbeddedBlobTable = reader.table(value)?;
+    Some(Blob::Embedded { path: table.path.map(|path| reader.path(&path)) })
+}
+
+pub(super) fn queue(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Queue> {
+    match reader.kind(&value, &["embedded", "redis"], None)? {
+        "redis" => redis_url(reader, value).map(|url| Queue::Redis { url }),
+        _ => reader.table::<EmbeddedTable>(value).map(|_| Queue::Embedded),
+    }
+}
+
+fn redis_url(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<SecretString> {
+    let span = value.span();
+    let table: RedisTable = reader.table(value)?;
+    let url = Alternatives { key: "url", plain: table.url, file: table.url_file, env: table.url_env };
+    let url = reader.required_secret(span.clone(), url)?;
+    let schemes = ["redis://", "rediss://", "unix://", "redis+unix://"];
+    if !schemes.iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
+        let help = "it looks like `redis://host:6379/0`, or `rediss://…` for TLS";
+        reader.error(span, "the `url` here is not that of a Redis server", help);
+        return None;
+    }
+    Some(url)
+}
+
+pub(super) fn mail(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {
+    if reader.kind(&value, &["outbox", "smtp"], Some("outbox"))? == "smtp" {
+        return smtp(reader, value);
+    }
+    let table: OutboxTable = reader.table(value)?;
+    let from = match table.from {
+        Some(from) => address(reader, from),
+        None => Mail::default().from,
+    };
+    Some(Mail { from, engine: MailEngine::Outbox })
+}
+
+fn smtp(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {
+    let span = value.span();
+    let table: SmtpTable = reader.table(value)?;
+    let from = address(reader, table.from);
+    if table.host.get_ref().is_empty() {
+        reader.error(table.host.span(), "the host is empty", "give the mail server's name");
+    }
+    let usual = match table.tls {
+        Tls::StartTls => 587,
+        Tls::Tls => 465,
+        Tls::None => 25,
+    };
+    let given = table.password.is_some() || table.password_file.is_some() || table.password_env.is_some();
+    let password =
+        Alternatives { key: "password", plain: table.password, file: table.password_file, env: table.password_env };
+    let password = reader.secret(password);
+    if given != table.username.is_some() {
+        reader.error(
+            span.clone(),
+            "`username` and `password` belong together",
+            "give both, or none for no authentication",
+        );
+    }
+    if given && table.tls == Tls::None && !is_loopback(table.host.get_ref()) {
+        let help = "use `tls = \"starttls\"` or `tls = \"tls\"`";
+        reader.error(span, "the password would cross the network in the clear", help);
+    }
+    let timeout = table.timeout.map_or(Some(Duration::from_secs(30)), |timeout| duration(reader, &timeout))?;
+    Some(Mail {
+        from,
+        engine: MailEngine::Smtp(Smtp {
+            host: table.host.into_inner(),
+            port: table.port.map_or(usual, Spanned::into_inner),
+            tls: table.tls,
+            credentials: table.username.map(Spanned::into_inner).zip(password),
+            timeout,
+        }),
+    })
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn duration(reader: &mut Reader<'_>, text: &Spanned<String>) -> Option<Duration> {
+    match humantime::parse_duration(text.get_ref()) {
+        Ok(duration) if !duration.is_zero() => Some(duration),
+        _ => {
+            let help = "write a number and a unit, such as \"500ms\", \"30s\" or \"2m\"";
+            reader.error(text.span(), format!("`{text}` is not a length of time"), help);
+            None
+        }
+    }
+}
+
+/// A coarse look, so that a slip shows at start; the mail engine parses it for good.
+fn address(reader: &mut Reader<'_>, address: Spanned<String>) -> String {
+    let text = address.get_ref();
+    let bare = text.strip_suffix('>').and_then(|text| text.rsplit_once('<')).map_or(text.as_str(), |(_, bare)| bare);
+    let parts = bare.rsplit_once('@');
+    if text.contains(char::is_control) || parts.is_none_or(|(local, domain)| local.is_empty() || domain.is_empty()) {
+        let help = "write `local@domain` or `Name <local@domain>`";
+        reader.error(address.span(), format!("`{text}` is not a mail address"), help);
+    }
+    address.into_inner()
+}
