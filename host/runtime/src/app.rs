@@ -4,6 +4,7 @@
 //! new one can be put in place at any moment: work in flight ends on the old one.
 
 pub(crate) mod component;
+pub(crate) mod files;
 pub(crate) mod link;
 
 use std::collections::HashMap;

@@ -70,6 +70,11 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(source, span, message) }
     }
 
+    /// Where in the file it is, for sorting.
+    pub(crate) fn start(&self) -> usize {
+        self.span.start
+    }
+
     /// What to do about it.
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -92,14 +97,28 @@ impl Diagnostic {
                 .help(suggest(first, known.iter().copied()));
         }
         if message.starts_with("missing field") {
-            return Self::error(source, span, format!("the key `{first}` is missing"));
+            return Self::error(source, span, format!("the key `{first}` is missing"))
+                .help(format!("add `{first} = …`"));
         }
-        // Serde repeats the value that it did not expect: `invalid type: string "…", expected u16`.
-        if let Some((found, expected)) = message.rsplit_once(", expected ").filter(|_| !source.excerpts) {
-            let found = found.split(['`', '"']).next().unwrap_or_default().trim_end();
-            return Self::error(source, span, format!("{found}, expected {expected}"));
+        if let Some((found, expected)) = message.rsplit_once(", expected ") {
+            // Serde repeats the value that it did not expect: `invalid type: string "…", expected u16`.
+            let shown =
+                if source.excerpts { found } else { found.split(['`', '"']).next().unwrap_or_default().trim_end() };
+            return Self::error(source, span, format!("{shown}, expected {}", in_toml_words(expected)));
         }
         Self::error(source, span, message)
+    }
+}
+
+/// What serde calls in Rust's words.
+fn in_toml_words(expected: &str) -> &str {
+    match expected {
+        "a map" => "a table",
+        "a sequence" => "a list",
+        "a boolean" => "`true` or `false`",
+        "i64" => "a whole number",
+        "u16" => "a whole number from 0 to 65535",
+        other => other,
     }
 }
 

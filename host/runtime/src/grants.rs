@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-
 use tessera_capability::queue::{Pattern, QueueName};
 use tessera_capability::{Error, Result, blob, kv, mail, queue};
 
@@ -51,7 +50,8 @@ impl Grants {
     }
 
     pub(crate) fn blobs(&self, label: &str, write: bool) -> Result<&Arc<dyn blob::Store>> {
-        let blobs = self.blobs.get(label).ok_or_else(|| self.denied("blob store", label, "tool.tessera.blob_stores"))?;
+        let blobs =
+            self.blobs.get(label).ok_or_else(|| self.denied("blob store", label, "tool.tessera.blob_stores"))?;
         if write && blobs.access == BlobAccess::Read {
             return Err(self.denied("writing to blob store", label, "tool.tessera.blob_stores"));
         }
@@ -72,7 +72,10 @@ impl Grants {
     /// The error of a missing grant, logged so that whoever forgot it in the manifest finds it.
     pub(crate) fn denied(&self, what: &str, name: &str, key: &str) -> Error {
         let name: String = name.chars().take(64).collect();
-        tracing::warn!(component = &*self.component, "denied: {what} `{name}` is not granted by `{key}` in the manifest");
+        tracing::warn!(
+            component = &*self.component,
+            "denied: {what} `{name}` is not granted by `{key}` in the manifest"
+        );
         Error::Denied(format!("{what} `{name}` is not granted"))
     }
 }

@@ -1,7 +1,13 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
+//!
+//! Modules import downwards only: `cli -> compose -> trigger -> app -> engine -> bindings ->
+//! {grants, manifest, config}`; only `compose` knows concrete engines.
 
 mod app;
 mod bindings;
+mod cli;
+mod compose;
+mod config;
 mod diagnostic;
 mod engine;
 mod grants;
@@ -10,4 +16,16 @@ mod state;
 mod stdio;
 mod trigger;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -28,8 +28,8 @@ pub(crate) use component::{
     BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, Limits, MailGrant, StaticResponse,
 };
 pub(crate) use hosts::AllowedHosts;
-pub(crate) use secrecy::SecretString as Secret;
 pub(crate) use route::{Route, Segment};
+pub(crate) use secrecy::SecretString as Secret;
 pub(crate) use template::Template;
 pub(crate) use variables::{Resolved, resolve_variables};
 

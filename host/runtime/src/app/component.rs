@@ -37,6 +37,7 @@ pub(crate) struct Component {
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) compiled: Compiled,
     pub(crate) pre: InstancePre<State>,
+    consumer: Option<QueueConsumerPre<State>>,
     engine: Engine,
     grants: Arc<Grants>,
     environment: BTreeMap<String, String>,
@@ -58,6 +59,7 @@ impl Component {
             reuse,
             permits: Arc::new(Semaphore::new(limits.concurrency)),
             compiled: pre.component().clone(),
+            consumer: QueueConsumerPre::new(pre.clone()).ok(),
             engine: pre.engine().clone(),
             pre,
             grants,
@@ -93,12 +95,9 @@ impl Component {
         Ok(HttpPre::P3(p3::bindings::ServicePre::new(self.pre.clone())?))
     }
 
-    /// The way to call its queue consumer.
-    ///
-    /// # Errors
-    /// If it exports none.
-    pub(crate) fn consumer(&self) -> Result<QueueConsumerPre<State>> {
-        QueueConsumerPre::new(self.pre.clone())
+    /// The way to call its queue consumer, if it exports one.
+    pub(crate) fn consumer(&self) -> Option<&QueueConsumerPre<State>> {
+        self.consumer.as_ref()
     }
 
     fn exports(&self, interface: &str) -> bool {

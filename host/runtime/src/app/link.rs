@@ -1,5 +1,6 @@
 //! Linking: what a component imports is provided by the host or by another component.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use tokio_util::task::AbortOnDropHandle;
@@ -12,12 +13,23 @@ use super::App;
 use crate::bindings;
 use crate::state::State;
 
-/// An import that another component of the application provides.
+/// Imports that another component of the application provides.
 pub(crate) struct Dependency {
-    /// The interface, such as `tessera:auth/tokens@0.1.0`.
-    pub(crate) interface: String,
-    /// The component that exports it.
+    /// Which imports: an interface with or without its version, or all of a package.
+    pub(crate) import: String,
+    /// The component that provides them.
     pub(crate) component: Arc<str>,
+    /// The export to use; `None`: the one named as the import.
+    pub(crate) export: Option<String>,
+}
+
+impl Dependency {
+    fn covers(&self, import: &str) -> bool {
+        let unversioned = import.split_once('@').map_or(import, |(name, _)| name);
+        import == self.import
+            || unversioned == self.import
+            || unversioned.split_once('/').is_some_and(|(package, _)| package == self.import)
+    }
 }
 
 /// A linker with everything that the host provides.
@@ -31,45 +43,65 @@ pub(crate) fn host(engine: &Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
-/// Provides `dependency` to a component by calls into the sandbox of another, `callee`, in the
-/// application as it is at the time of the call: so the callee can be swapped alone.
+/// Provides what `dependency` covers of a component's imports by calls into the sandbox of another,
+/// `callee`, in the application as it is at the time of the call: so the callee can be swapped
+/// alone.
 ///
 /// # Errors
-/// If the interface is not exported by the callee as the caller imports it, or has types that
+/// If an interface is not exported by the callee as the caller imports it, or has types that
 /// cannot leave a sandbox.
 pub(crate) fn provide(
     linker: &mut Linker<State>,
-    engine: &Engine,
     caller: &Compiled,
     dependency: &Dependency,
     callee: &Compiled,
     app: &Weak<App>,
 ) -> Result<()> {
-    let interface = &dependency.interface;
-    let Some(wanted) = instance(caller, engine, interface, false) else {
-        // Granted but not imported: harmless, as with any other grant.
-        return Ok(());
-    };
-    let provided = instance(callee, engine, interface, true)
-        .with_context(|| format!("component `{}` does not export `{interface}`", dependency.component))?;
-    let mut linker = linker.instance(interface)?;
-    for (name, item) in wanted.exports(engine) {
-        let ComponentItem::ComponentFunc(function) = item.ty else { continue };
-        let same = provided.get_export(engine, name).is_some_and(
-            |item| matches!(item.ty, ComponentItem::ComponentFunc(provided) if same(&function, &provided)),
-        );
-        if !same {
-            bail!("component `{}` does not export `{name}` of `{interface}` with the types it is imported with", dependency.component);
+    let engine = caller.engine();
+    let ty = caller.component_type();
+    for (import, item) in ty.imports(engine) {
+        let ComponentItem::ComponentInstance(wanted) = item.ty else { continue };
+        if !dependency.covers(import) {
+            continue;
         }
-        if function.params().map(|(_, ty)| ty).chain(function.results()).any(|ty| !is_plain(&ty)) {
-            bail!("`{name}` of `{interface}` has resources or streams, which cannot go from one component to another");
-        }
-        let call = Arc::new(Call {
+        let export = dependency.export.as_deref().unwrap_or(import);
+        let Some(ComponentItem::ComponentInstance(provided)) =
+            callee.component_type().get_export(engine, export).map(|item| item.ty)
+        else {
+            bail!("component `{}` does not export `{export}`", dependency.component);
+        };
+        interface(linker, import, &wanted, &provided, engine, |function| Call {
             app: app.clone(),
             component: Arc::clone(&dependency.component),
-            interface: interface.clone(),
-            function: name.to_owned(),
-        });
+            interface: export.to_owned(),
+            function: function.to_owned(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Defines the functions of one imported interface.
+fn interface(
+    linker: &mut Linker<State>,
+    import: &str,
+    wanted: &ComponentInstance,
+    provided: &ComponentInstance,
+    engine: &Engine,
+    call: impl Fn(&str) -> Call,
+) -> Result<()> {
+    let mut linker = linker.instance(import)?;
+    for (name, item) in wanted.exports(engine) {
+        let ComponentItem::ComponentFunc(function) = item.ty else { continue };
+        let call = Arc::new(call(name));
+        let Some(ComponentItem::ComponentFunc(other)) = provided.get_export(engine, name).map(|item| item.ty) else {
+            bail!("component `{}` does not export `{name}` of `{import}`", call.component);
+        };
+        if !same(&function, &other) {
+            bail!("`{name}` of `{import}` has other types in component `{}` than it is imported with", call.component);
+        }
+        if function.params().map(|(_, ty)| ty).chain(function.results()).any(|ty| !is_plain(&ty)) {
+            bail!("`{name}` of `{import}` has resources or streams, which cannot go from one component to another");
+        }
         if function.async_() {
             linker.func_new_concurrent(name, move |_, _, params, results| {
                 let call = Arc::clone(&call);
@@ -83,16 +115,6 @@ pub(crate) fn provide(
         }
     }
     Ok(())
-}
-
-/// An imported or exported interface's type.
-fn instance(component: &Compiled, engine: &Engine, interface: &str, exported: bool) -> Option<ComponentInstance> {
-    let ty = component.component_type();
-    let item = if exported { ty.get_export(engine, interface) } else { ty.get_import(engine, interface) };
-    match item?.ty {
-        ComponentItem::ComponentInstance(instance) => Some(instance),
-        _ => None,
-    }
 }
 
 fn same(one: &ComponentFunc, two: &ComponentFunc) -> bool {
@@ -132,11 +154,9 @@ impl Call {
         // A task of its own: what the callee computes must not hold up the other requests that
         // share the caller's instance. Dropping the call ends it.
         let task = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run(params, count)));
-        let values = task
-            .await
-            .map_err(wasmtime::Error::from)
-            .flatten()
-            .with_context(|| format!("call `{}` of `{}` in component `{}`", self.function, self.interface, self.component))?;
+        let values = task.await.map_err(wasmtime::Error::from).flatten().with_context(|| {
+            format!("call `{}` of `{}` in component `{}`", self.function, self.interface, self.component)
+        })?;
         for (slot, value) in results.iter_mut().zip(values) {
             *slot = value;
         }
@@ -163,22 +183,32 @@ impl Call {
                 .await??;
             Ok(results)
         };
-        tokio::time::timeout(callee.limits.timeout, call)
-            .await
-            .map_err(|_| format_err!("no answer within {:?} (`limits.timeout` in the manifest)", callee.limits.timeout))?
+        tokio::time::timeout(callee.limits.timeout, call).await.map_err(|_| {
+            format_err!("no answer within {:?} (`limits.timeout` in the manifest)", callee.limits.timeout)
+        })?
     }
 }
 
-/// Explains the first import of `component` that `linker` does not provide.
-pub(crate) fn missing_import(component: &Compiled, engine: &Engine, others: &[(Arc<str>, Compiled)]) -> Option<String> {
-    let provided = |name: &str| {
-        ["wasi:", "tessera:keyvalue/", "tessera:blob/", "tessera:queue/", "tessera:mail/", "spin:variables/"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-    };
+/// What the host provides, by the beginnings of their names.
+const PROVIDED: &[&str] =
+    &["wasi:", "tessera:keyvalue/", "tessera:blob/", "tessera:queue/", "tessera:mail/", "spin:variables/"];
+
+/// Says which import of component `id` nothing provides, and what to add to the manifest.
+pub(crate) fn explain(
+    id: &str,
+    component: &Compiled,
+    dependencies: &[Dependency],
+    others: &BTreeMap<String, Compiled>,
+) -> Option<String> {
     let ty = component.component_type();
-    let (name, _) = ty.imports(engine).find(|(name, _)| !provided(name))?;
-    let exporter = others.iter().find(|(_, other)| other.get_export_index(None, name).is_some());
-    let exporter = exporter.map_or("<the component that exports it>", |(id, _)| id);
-    Some(format!("imports `{name}`, which nothing provides; add\n\n    [component.ID.dependencies]\n    \"{name}\" = {{ component = \"{exporter}\" }}\n"))
+    let (import, _) = ty.imports(component.engine()).find(|(import, _)| {
+        !PROVIDED.iter().any(|prefix| import.starts_with(prefix))
+            && !dependencies.iter().any(|dependency| dependency.covers(import))
+    })?;
+    let exporter = others.iter().find(|(_, other)| other.get_export_index(None, import).is_some());
+    let line = exporter.map_or_else(
+        || format!("no component of the application exports it; if a component file does, add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ path = \"<file>.wasm\" }}"),
+        |(exporter, _)| format!("component `{exporter}` exports it, so add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ component = \"{exporter}\" }}"),
+    );
+    Some(format!("component `{id}` imports `{import}`, which nothing provides: {line}\n"))
 }

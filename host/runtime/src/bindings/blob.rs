@@ -64,7 +64,8 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         let (content, end) = stream::Content::new(body);
         let end = async move {
             // Without its sender the stream was dropped before its end: the reader knows.
-            let result = end.await.unwrap_or_else(|_| Err(Error::Incomplete("the stream was not read to its end".into())));
+            let result =
+                end.await.unwrap_or_else(|_| Err(Error::Incomplete("the stream was not read to its end".into())));
             Ok::<_, wasmtime::Error>(result.map_err(|error| refuse(&grants, "get", &error)))
         };
         accessor.with(|mut access| {

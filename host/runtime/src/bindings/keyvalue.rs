@@ -41,7 +41,8 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
             if !(1..=kv::MAX_PAGE).contains(&limit) {
                 return Err(Error::Invalid(format!("a page has 1 to {} entries", kv::MAX_PAGE)));
             }
-            let range = Range::new(range.prefix.map(Into::into), range.start.map(Into::into), range.end.map(Into::into));
+            let range =
+                Range::new(range.prefix.map(Into::into), range.start.map(Into::into), range.end.map(Into::into));
             let range = range.without_reserved();
             if range.is_empty() {
                 return Ok(kv::Page::default());
@@ -70,7 +71,8 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
                 .into_iter()
                 .map(|check| Ok(Check { key: Key::new(check.key)?, version: check.version.map(Version) }))
                 .collect::<Result<_>>()?;
-            let operations = operations.into_iter().map(|operation| from_guest(&grants, operation)).collect::<Result<_>>()?;
+            let operations =
+                operations.into_iter().map(|operation| from_guest(&grants, operation)).collect::<Result<_>>()?;
             let commit = Commit { checks, operations };
             commit.validate(kv::MAX_VALUE)?;
             store.commit(commit).await

@@ -12,9 +12,7 @@ use tessera_capability::{Error, Result};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{
-    Destination, FutureConsumer, Lift, Source, StreamConsumer, StreamProducer, StreamResult,
-};
+use wasmtime::component::{Destination, FutureConsumer, Lift, Source, StreamConsumer, StreamProducer, StreamResult};
 
 /// The most bytes taken from a guest's buffer at once.
 const MAX_CHUNK: usize = 256 << 10;
@@ -94,7 +92,8 @@ pub(super) fn body(
     chunks: mpsc::Receiver<Bytes>,
     completion: oneshot::Receiver<Result<(), String>>,
 ) -> impl Stream<Item = Result<Bytes>> + Send {
-    let content = futures::stream::unfold(chunks, |mut chunks| async { chunks.recv().await.map(|chunk| (Ok(chunk), chunks)) });
+    let content =
+        futures::stream::unfold(chunks, |mut chunks| async { chunks.recv().await.map(|chunk| (Ok(chunk), chunks)) });
     let end = futures::stream::once(async {
         match completion.await {
             Ok(Ok(())) => None,

@@ -1,1 +1,146 @@
+//! Whole configurations: what good ones mean, and what is said about bad ones.
 
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, Invalid> {
+    let readers = Readers {
+        environment: &|name| (name == "REDIS_URL").then(|| "redis://from-environment".to_owned()),
+        file: &|path: &Path| match path.to_str() {
+            Some("etc/url") => Ok("redis://from-file\n".to_owned()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        },
+    };
+    parse(Path::new("etc/runtime-config.toml"), text, &readers)
+}
+
+fn key_value_url(keys: &str) -> String {
+    match read(&format!("[key_value_store.jobs]\ntype = \"redis\"\n{keys}")).unwrap().key_value("jobs") {
+        KeyValue::Redis { url } => url.expose_secret().to_owned(),
+        KeyValue::Embedded => panic!("embedded"),
+    }
+}
+
+#[test]
+fn an_absent_section_is_embedded() {
+    let config = read("").unwrap();
+    assert!(matches!(config.key_value("any"), KeyValue::Embedded));
+    assert_eq!(config.blob("any"), Blob::Embedded { path: None });
+    assert!(matches!(config.queue, Queue::Embedded));
+    assert!(matches!(config.mail.engine, MailEngine::Outbox));
+    assert_eq!(config.mail.from, "Tessera <tessera@localhost>");
+}
+
+#[test]
+fn embedded_engines_may_be_named() {
+    let config = read(
+        "[key_value_store.a]\ntype = \"embedded\"\n[blob_store.b]\ntype = \"embedded\"\npath = \"blobs\"\n\
+         [queue]\ntype = \"embedded\"\n[mail]\nfrom = \"a@b.example\"\n",
+    )
+    .unwrap();
+    assert!(matches!(config.key_value("a"), KeyValue::Embedded));
+    assert_eq!(config.blob("b"), Blob::Embedded { path: Some("etc/blobs".into()) });
+    assert!(matches!(config.queue, Queue::Embedded));
+    assert_eq!(config.mail.from, "a@b.example");
+}
+
+#[test]
+fn a_url_stands_in_the_file_in_another_or_in_the_environment() {
+    assert_eq!(key_value_url("url = \"redis://here\""), "redis://here");
+    assert_eq!(key_value_url("url_file = \"url\""), "redis://from-file");
+    assert_eq!(key_value_url("url_env = \"REDIS_URL\""), "redis://from-environment");
+    let queue = read("[queue]\ntype = \"redis\"\nurl = \"rediss://here\"\n").unwrap().queue;
+    assert!(matches!(queue, Queue::Redis { url } if url.expose_secret() == "rediss://here"));
+}
+
+fn smtp(keys: &str) -> Smtp {
+    let config =
+        read(&format!("[mail]\ntype = \"smtp\"\nfrom = \"A <a@b.example>\"\nhost = \"mail.example\"\n{keys}")).unwrap();
+    assert_eq!(config.mail.from, "A <a@b.example>");
+    match config.mail.engine {
+        MailEngine::Smtp(smtp) => smtp,
+        MailEngine::Outbox => panic!("outbox"),
+    }
+}
+
+#[test]
+fn smtp_is_encrypted_by_default_and_knows_the_usual_ports() {
+    let plain = smtp("");
+    assert_eq!((plain.host.as_str(), plain.tls, plain.port), ("mail.example", Encryption::StartTls, 587));
+    assert_eq!(plain.timeout, Duration::from_secs(30));
+    assert!(plain.credentials.is_none());
+    assert_eq!(smtp("tls = \"tls\"").port, 465);
+    assert_eq!(smtp("tls = \"none\"").port, 25);
+    let full = smtp("tls = \"starttls\"\nport = 2525\nusername = \"u\"\npassword = \"hunter2\"\ntimeout = \"5s\"");
+    assert_eq!((full.port, full.timeout), (2525, Duration::from_secs(5)));
+    let (user, password) = full.credentials.as_ref().unwrap();
+    assert_eq!((user.as_str(), password.expose_secret()), ("u", "hunter2"));
+    assert!(!format!("{full:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_password_may_go_in_the_clear_to_this_machine_only() {
+    let text = |host: &str| {
+        format!(
+            "[mail]\ntype = \"smtp\"\nfrom = \"a@b.example\"\nhost = \"{host}\"\ntls = \"none\"\nusername = \"u\"\npassword = \"hunter2\"\n"
+        )
+    };
+    assert!(read(&text("127.0.0.1")).is_ok());
+    assert!(read(&text("localhost")).is_ok());
+    assert!(read(&text("mail.example")).unwrap_err().to_string().contains("in the clear"));
+}
+
+#[test]
+fn faults() {
+    let mail =
+        |keys: &str| format!("[mail]\ntype = \"smtp\"\nfrom = \"a@b.example\"\nhost = \"mail.example\"\n{keys}\n");
+    let store = |keys: &str| format!("[key_value_store.jobs]\n{keys}\n");
+    for (name, text) in [
+        ("not_toml", "[mail\n".to_owned()),
+        ("unknown_section", "[key_value_stores.jobs]\ntype = \"redis\"\n".to_owned()),
+        ("section_is_no_table", "queue = \"redis\"\n".to_owned()),
+        ("labels_missing", "key_value_store = 1\n".to_owned()),
+        ("type_missing", store("url = \"redis://:hunter2@here\"")),
+        ("type_unknown", store("type = \"reddis\"")),
+        ("type_unknown_and_unlike", store("type = \"dynamo\"")),
+        ("type_of_another_contract", "[blob_store.videos]\ntype = \"redis\"\n".to_owned()),
+        ("key_of_another_engine", store("type = \"embedded\"\nurl = \"redis://:hunter2@here\"")),
+        ("unknown_key", store("type = \"redis\"\nurl_fiel = \"hunter2\"")),
+        ("url_missing", store("type = \"redis\"")),
+        ("url_twice", store("type = \"redis\"\nurl = \"redis://:hunter2@here\"\nurl_env = \"REDIS_URL\"")),
+        ("url_of_something_else", store("type = \"redis\"\nurl = \"https://:hunter2@here\"")),
+        ("url_file_missing", store("type = \"redis\"\nurl_file = \"nowhere\"")),
+        ("url_env_not_set", store("type = \"redis\"\nurl_env = \"NOWHERE\"")),
+        ("url_wrong_type", store("type = \"redis\"\nurl = [\"hunter2\"]")),
+        ("port_wrong_type", mail("port = \"hunter2\"")),
+        ("tls_unknown", mail("tls = \"ssl\"")),
+        ("password_without_username", mail("password = \"hunter2\"")),
+        ("username_without_password", mail("username = \"u\"")),
+        ("timeout_malformed", mail("timeout = \"soon\"")),
+        ("host_missing", "[mail]\ntype = \"smtp\"\nfrom = \"a@b.example\"\n".to_owned()),
+        ("from_malformed", "[mail]\nfrom = \"nobody\"\n".to_owned()),
+    ] {
+        let fault = read(&text).expect_err(name).to_string();
+        assert!(!fault.contains("hunter2"), "{name}: {fault}");
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, fault);
+        });
+    }
+}
+
+#[test]
+fn a_label_that_nothing_uses_is_told() {
+    let config =
+        read("[key_value_store.job]\ntype = \"embedded\"\n[blob_store.videos]\ntype = \"embedded\"\n").unwrap();
+    let unused = config.unused(&BTreeSet::from(["jobs", "users"]), &BTreeSet::from(["videos"]));
+    assert_eq!(unused, ["[key_value_store.job] is configured, but no component uses it; did you mean `jobs`?"]);
+}
+
+#[test]
+fn a_missing_file_says_so() {
+    let error = load(Path::new("no/such/runtime-config.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the runtime configuration no/such/runtime-config.toml"), "{error}");
+}

@@ -44,8 +44,8 @@ impl Check {
         match humantime::parse_duration(value.get_ref()) {
             Ok(duration) if !duration.is_zero() => return duration,
             Ok(_) => self.error(value.span(), "a time of zero", "give a longer one, such as \"60s\""),
-            Err(error) => {
-                let message = format!("`{}` is not a length of time: {error}", value.get_ref());
+            Err(_) => {
+                let message = format!("`{}` is not a length of time", value.get_ref());
                 self.error(
                     value.span(),
                     message,
@@ -59,7 +59,7 @@ impl Check {
     /// A name that has to follow a rule.
     pub(super) fn named(&mut self, what: &str, span: Range<usize>, name: &str, rule: fn(&str) -> Result<(), String>) {
         if let Err(why) = rule(name) {
-            self.error(span, format!("`{name}` cannot be the name of a {what}"), why);
+            self.error(span, format!("`{name}` is not a valid name of {what}"), why);
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn read(
     let Some(table) = table else { return Grants { reuse: true, ..Grants::default() } };
     let mut blob_stores = BTreeMap::new();
     for (label, access) in table.blob_stores {
-        check.named("store", label.span(), label.get_ref(), names::label);
+        check.named("a store", label.span(), label.get_ref(), names::label);
         let access = match access {
             wire::BlobAccess::Read => BlobAccess::Read,
             wire::BlobAccess::ReadWrite => BlobAccess::ReadWrite,
@@ -87,8 +87,8 @@ fn size(check: &mut Check, text: &Spanned<String>) -> Option<usize> {
             check.error(text.span(), format!("`{text}` is out of range"), "give 1MiB to 4GiB");
             None
         }
-        Err(error) => {
-            let message = format!("`{text}` is not a size: {error}");
+        Err(_) => {
+            let message = format!("`{text}` is not a size");
             check.error(text.span(), message, "write a number and a unit, such as \"64MiB\" or \"1GiB\"");
             None
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use tessera_capability::Error;
 use tessera_capability::queue::{Group, Pattern, Policy, QueueName};
 use toml::Spanned;
 
@@ -48,9 +49,17 @@ fn parse(check: &mut Check, text: &Spanned<String>) -> Option<Pattern> {
         Err(error) => {
             let help =
                 "examples: \"video\", \"events.converted\", \"job.*\" (one word), \"events.#\" (any number of words)";
-            check.error(text.span(), error.to_string(), help);
+            check.error(text.span(), reason(error), help);
             None
         }
+    }
+}
+
+/// What the contract says, without the outcome's name before it.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Invalid(reason) => reason,
+        other => other.to_string(),
     }
 }
 
@@ -84,7 +93,7 @@ fn consumer(check: &mut Check, id: &Spanned<String>, entry: wire::Consume) -> Op
         .get_ref()
         .parse()
         .map_err(|error| {
-            check.error(name.span(), format!("{error}"), "give the group another name");
+            check.error(name.span(), reason(error), "give the group another name");
         })
         .ok();
     let default = Policy::default();

@@ -1,16 +1,316 @@
 //! Whole manifests: what a good one means, and what is said about bad ones.
 
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+use tessera_capability::queue::Policy;
+
 use super::*;
 
-/// A manifest with `rest` after what every manifest has.
-fn with(rest: &str) -> Result<Loaded, Invalid> {
-    let text = format!("spin_manifest_version = 2\napplication.name = \"app\"\n{rest}");
+/// Reads `text` with what every manifest begins with before it.
+fn read(text: &str) -> Result<Loaded, Invalid> {
+    let text = format!("spin_manifest_version = 2\n[application]\nname = \"app\"\n{text}");
     parse(Path::new("app/spin.toml"), &text)
 }
 
+/// A component with `keys`, triggered by `/`.
+fn component(keys: &str) -> String {
+    format!(
+        "[[trigger.http]]\nroute = \"/\"\ncomponent = \"gateway\"\n[component.gateway]\nsource = \"gateway.wasm\"\n{keys}"
+    )
+}
+
+/// A component with `keys` in its `tool.tessera`.
+fn granted(keys: &str) -> String {
+    component(&format!("[component.gateway.tool.tessera]\n{keys}"))
+}
+
+/// Asserts what is said about each of some bad manifests.
+fn snapshots(cases: &[(&str, String)]) {
+    for (name, text) in cases {
+        let fault = read(text).expect_err(name).to_string();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(*name, fault);
+        });
+    }
+}
+
+const GOOD: &str = include_str!("tests/good.toml");
+
 #[test]
-fn the_smallest_manifest() {
-    let loaded = with("[trigger]").unwrap();
-    assert_eq!(loaded.manifest.name, "app");
-    assert!(loaded.manifest.components.is_empty() && loaded.warnings.is_empty());
+fn a_whole_manifest() {
+    let Loaded { manifest, warnings } = parse(Path::new("app/spin.toml"), GOOD).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_debug_snapshot!("a_whole_manifest", manifest);
+    });
+}
+
+#[test]
+fn defaults_of_a_component() {
+    let manifest = read(&granted("consume = [{ queue = \"video\" }]")).unwrap().manifest;
+    let component = &manifest.components["gateway"];
+    assert_eq!(component.limits, Limits::default());
+    assert!(component.reuse && component.mail.is_none() && component.publish.is_empty());
+    let consume = &component.consume[0];
+    assert_eq!(consume.group.as_str(), "gateway");
+    assert_eq!((consume.concurrency, consume.timeout, consume.max_depth), (1, Duration::from_secs(60), 100_000));
+    assert_eq!(consume.policy, Policy::default());
+}
+
+#[test]
+fn entries_of_one_group_are_put_together() {
+    let manifest =
+        read(&granted("consume = [{ queue = \"mp3\" }, { queue = \"job.*\" }, { queue = \"#\", group = \"all\" }]"))
+            .unwrap()
+            .manifest;
+    let groups: Vec<(&str, usize)> =
+        manifest.components["gateway"].consume.iter().map(|c| (c.group.as_str(), c.patterns.len())).collect();
+    assert_eq!(groups, [("gateway", 2), ("all", 1)]);
+}
+
+#[test]
+fn mail_is_granted_by_true_or_by_senders() {
+    let mail =
+        |value: &str| read(&granted(&format!("mail = {value}"))).unwrap().manifest.components["gateway"].mail.clone();
+    assert_eq!(mail("false"), None);
+    assert_eq!(mail("true"), Some(MailGrant::default()));
+    assert_eq!(mail("{ from = [\"a@b.example\"] }"), Some(MailGrant { from: vec!["a@b.example".to_owned()] }));
+}
+
+#[test]
+fn faults_of_the_whole() {
+    snapshots(&[
+        ("not_toml", "[trigger\n".to_owned()),
+        ("unknown_top_level_key", "[trigger]\n[componet.a]\nsource = \"a.wasm\"\n".to_owned()),
+        ("no_trigger_table", "[component.a]\nsource = \"a.wasm\"\n".to_owned()),
+        ("unknown_trigger_type", "[[trigger.redis]]\nchannel = \"x\"\n".to_owned()),
+        ("misspelt_trigger_type", "[[trigger.htpp]]\nroute = \"/\"\n".to_owned()),
+        ("base_path", "[application.trigger.http]\nbase = \"/api\"\n[trigger]\n".to_owned()),
+        ("unknown_key_of_the_application", "titel = \"App\"\n[trigger]\n".to_owned()),
+        ("application_tool_is_no_table", "[trigger]\n[application.tool]\nlint = true\n".to_owned()),
+        ("several_faults", component("key_value_stores = [\"a b\"]\nallowed_outbound_hosts = [\"example.com\"]\n")),
+    ]);
+}
+
+#[test]
+fn faults_of_versions() {
+    for (name, text) in [
+        ("version_missing", "[application]\nname = \"app\"\n"),
+        ("version_one", "spin_manifest_version = \"1\"\nname = \"app\"\n"),
+    ] {
+        let fault = parse(Path::new("spin.toml"), text).unwrap_err().to_string();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, fault);
+        });
+    }
+}
+
+#[test]
+fn faults_of_triggers() {
+    let trigger = |keys: &str| format!("[[trigger.http]]\n{keys}\n[component.gateway]\nsource = \"gateway.wasm\"\n");
+    snapshots(&[
+        ("unknown_component", trigger("route = \"/\"\ncomponent = \"gatway\"")),
+        ("unknown_key_of_a_trigger", trigger("route = \"/\"\ncomponent = \"gateway\"\nrout = \"/\"")),
+        ("route_missing", trigger("component = \"gateway\"")),
+        ("route_malformed", trigger("route = \"/jobs/.../id\"\ncomponent = \"gateway\"")),
+        ("route_not_private", trigger("route = { private = false }\ncomponent = \"gateway\"")),
+        ("component_and_answer", trigger("route = \"/\"\ncomponent = \"gateway\"\nstatic_response = { body = \"x\" }")),
+        ("inline_component", trigger("route = \"/\"\ncomponent = { source = \"x.wasm\" }")),
+        ("wagi", trigger("route = \"/\"\ncomponent = \"gateway\"\nexecutor = { type = \"wagi\" }")),
+        ("status_out_of_range", trigger("route = \"/\"\nstatic_response = { status_code = 99 }")),
+        (
+            "route_given_twice",
+            trigger(
+                "route = \"/a/:id\"\ncomponent = \"gateway\"\n[[trigger.http]]\nroute = \"/a/:name/\"\ncomponent = \"gateway\"",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn faults_of_components() {
+    let other = "[component.other]\nsource = \"other.wasm\"\n";
+    snapshots(&[
+        ("unknown_key", component("enviroment = { A = \"b\" }")),
+        ("source_missing", format!("[trigger]\n[component.a]\nfiles = []\n{other}")),
+        (
+            "source_remote",
+            "[trigger]\n[component.a]\nsource = { url = \"https://a.example/a.wasm\", digest = \"sha256:0\" }"
+                .to_owned(),
+        ),
+        ("component_id_malformed", format!("[trigger]\n[component.my_component]\nsource = \"a.wasm\"\n{other}")),
+        ("label_malformed", component("key_value_stores = [\"jobs!\"]")),
+        ("wrong_type", component("files = \"assets\"")),
+        ("destination_outside", component("files = [{ source = \"assets\", destination = \"/a/../..\" }]")),
+        ("unknown_key_in_a_short_table", component("files = [{ source = \"assets\", target = \"/\" }]")),
+        ("build_without_command", component("[component.gateway.build]\nworkdir = \"x\"")),
+        ("outbound_host_without_scheme", component("allowed_outbound_hosts = [\"example.com\"]")),
+        ("outbound_host_without_port", component("allowed_outbound_hosts = [\"gopher://example.com\"]")),
+        ("tool_is_no_table", component("tool.lint = 1")),
+    ]);
+}
+
+#[test]
+fn faults_of_variables() {
+    snapshots(&[
+        ("variable_neither_required_nor_default", "[trigger]\n[variables]\nadmin = { secret = true }\n".to_owned()),
+        (
+            "variable_required_with_default",
+            "[trigger]\n[variables]\nadmin = { required = true, default = \"x\" }\n".to_owned(),
+        ),
+        ("variable_malformed_name", "[trigger]\n[variables]\nADMIN = { required = true }\n".to_owned()),
+        (
+            "variable_misspelt",
+            format!(
+                "{}\n[variables]\nadmin_email = {{ required = true }}",
+                component("variables = { admin = \"{{ admin_mail }}\" }")
+            ),
+        ),
+        ("variable_undeclared", component("variables = { admin = \"{{ admin_email }}\" }")),
+        ("template_not_closed", component("variables = { admin = \"{{ admin_email\" }")),
+    ]);
+}
+
+#[test]
+fn faults_of_dependencies() {
+    let dependency =
+        |name: &str, value: &str| component(&format!("[component.gateway.dependencies]\n\"{name}\" = {value}\n"));
+    let auth = |dependency: &str| {
+        format!(
+            "{}[component.auth]\nsource = \"auth.wasm\"\n[component.auth.dependencies]\n{dependency}",
+            component("[component.gateway.dependencies]\n\"tessera:auth/tokens\" = { component = \"auth\" }\n")
+        )
+    };
+    snapshots(&[
+        ("dependency_unknown_component", dependency("tessera:auth/tokens", "{ component = \"auht\" }")),
+        ("dependency_version", dependency("tessera:auth/tokens", "\">= 0.1.0\"")),
+        (
+            "dependency_from_a_registry",
+            dependency("tessera:auth/tokens", "{ version = \"1.0.0\", registry = \"r.example\" }"),
+        ),
+        (
+            "dependency_of_two_kinds",
+            dependency("tessera:auth/tokens", "{ component = \"gateway\", path = \"a.wasm\" }"),
+        ),
+        ("dependency_unknown_key", dependency("tessera:auth/tokens", "{ componet = \"gateway\" }")),
+        ("dependency_malformed_name", dependency("tessera/auth", "{ path = \"a.wasm\" }")),
+        ("dependency_circle", auth("\"tessera:gateway/x\" = { component = \"gateway\" }\n")),
+    ]);
+}
+
+#[test]
+fn faults_of_grants() {
+    snapshots(&[
+        ("unknown_grant", granted("blob_store = { videos = \"read\" }")),
+        ("unknown_blob_access", granted("blob_stores = { videos = \"reed\" }")),
+        ("publish_malformed", granted("publish = [\"events..x\"]")),
+        ("mail_wrong_type", granted("mail = \"yes\"")),
+        ("mail_sender_malformed", granted("mail = { from = [\"Tessera\"] }")),
+        ("memory_malformed", granted("limits = { memory = \"256 apples\" }")),
+        ("memory_out_of_range", granted("limits = { memory = \"1KiB\" }")),
+        ("duration_malformed", granted("limits = { timeout = \"60 parsecs\" }")),
+        ("duration_of_zero", granted("limits = { timeout = \"0s\" }")),
+        ("concurrency_wrong_type", granted("limits = { concurrency = \"many\" }")),
+        ("concurrency_out_of_range", granted("limits = { concurrency = 0 }")),
+    ]);
+}
+
+#[test]
+fn faults_of_consumers() {
+    let two = "[component.other]\nsource = \"other.wasm\"\n[component.other.tool.tessera]\n\
+               consume = [{ queue = \"video\", group = \"gateway\" }]\n";
+    snapshots(&[
+        ("consumer_without_queue", granted("consume = [{ group = \"x\" }]")),
+        ("consumer_pattern_malformed", granted("consume = [{ queue = \"vid*\" }]")),
+        ("consumer_unknown_key", granted("consume = [{ queue = \"video\", attempts = 3 }]")),
+        ("consumer_group_malformed", granted("consume = [{ queue = \"video\", group = \"a b\" }]")),
+        ("consumer_number_out_of_range", granted("consume = [{ queue = \"video\", max_attempts = -1 }]")),
+        (
+            "consumer_backoff_reversed",
+            granted("consume = [{ queue = \"video\", backoff = { first = \"1h\", max = \"1s\" } }]"),
+        ),
+        ("group_with_two_settings", granted("consume = [{ queue = \"video\" }, { queue = \"mp3\", concurrency = 2 }]")),
+        ("group_consumes_twice", granted("consume = [{ queue = \"video\" }, { queue = \"video\" }]")),
+        ("group_of_two_components", format!("{}\n{two}", granted("consume = [{ queue = \"video\" }]"))),
+    ]);
+}
+
+#[test]
+fn what_is_probably_not_meant() {
+    for (name, text) in [
+        (
+            "warning_nobody_consumes",
+            granted(
+                "publish = [\"vidoe\", \"video\", \"other\", \"events.*\"]\nconsume = [{ queue = \"video\" }, { queue = \"#\" }]",
+            ),
+        ),
+        (
+            "warning_tool_misspelt",
+            component("[component.gateway.tool.tesera]\nmail = true\n[component.gateway.tool.lint]\n"),
+        ),
+        ("warning_never_used", "[trigger]\n[component.a]\nsource = \"a.wasm\"\n".to_owned()),
+        ("warning_deprecated_hosts", component("allowed_http_hosts = [\"example.com\"]")),
+        ("warning_not_provided", component("sqlite_databases = [\"default\"]\nai_models = [\"llama2-chat\"]")),
+        ("warning_inheritance", component("dependencies_inherit_configuration = true")),
+    ] {
+        let loaded = read(&text).expect(name);
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, warnings.join("\n\n"));
+        });
+    }
+}
+
+const VARIABLES: &str = r#"
+[[trigger.http]]
+route = "/"
+component = "gateway"
+[variables]
+admin_email = { required = true }
+host = { default = "a.example" }
+[component.gateway]
+source = "gateway.wasm"
+variables = { admin = "<{{ admin_email }}>", plain = "x" }
+allowed_outbound_hosts = ["https://{{ host }}"]
+"#;
+
+fn provided(pairs: &[(&str, &str)]) -> BTreeMap<String, Secret> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect()
+}
+
+#[test]
+fn variables_come_from_the_command_line_then_the_environment_then_the_default() {
+    let manifest = read(VARIABLES).unwrap().manifest;
+    let environment = |name: &str| (name == "SPIN_VARIABLE_HOST").then(|| "b.example".into());
+    let resolved = resolve_variables(&manifest, &provided(&[("admin_email", "a@b.example")]), environment).unwrap();
+    let gateway = &resolved["gateway"];
+    assert_eq!(gateway.variables["admin"].expose_secret(), "<a@b.example>");
+    assert_eq!(gateway.variables["plain"].expose_secret(), "x");
+    assert!(gateway.outbound_hosts.allows("https", "b.example", None));
+    assert!(!gateway.outbound_hosts.allows("https", "a.example", None));
+    assert!(!format!("{resolved:?}").contains("a@b.example"));
+}
+
+#[test]
+fn a_missing_value_says_how_to_give_it() {
+    let manifest = read(VARIABLES).unwrap().manifest;
+    let error = resolve_variables(&manifest, &provided(&[("admin_mail", "x")]), |_| None).unwrap_err().to_string();
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!("variable_without_value", error);
+    });
+}
+
+#[test]
+fn a_destination_is_checked_again_with_values_in_it_and_not_shown() {
+    let manifest = read(VARIABLES).unwrap().manifest;
+    let given = provided(&[("admin_email", "x"), ("host", "hunter2/path")]);
+    let error = resolve_variables(&manifest, &given, |_| None).unwrap_err().to_string();
+    assert!(error.contains("component `gateway`") && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn a_missing_file_says_so() {
+    let error = load(Path::new("no/such/spin.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the manifest no/such/spin.toml"), "{error}");
 }

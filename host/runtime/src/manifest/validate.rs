@@ -14,7 +14,7 @@ use super::{
     Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
 };
 use super::{grants, graph, hosts, names, queues};
-use crate::diagnostic::{Invalid, Source, nearest, suggest};
+use crate::diagnostic::{Diagnostic, Invalid, Source, nearest, suggest};
 
 /// The names that others are checked against.
 struct Known {
@@ -33,12 +33,13 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, wire: wire::Manifest) 
         variables: wire.variables.keys().map(|name| name.get_ref().clone()).collect(),
     };
     let variables = variables(&mut check, wire.variables);
-    let http = http_triggers(&mut check, &known, wire.trigger.http);
+    let triggers = triggers(&mut check, &wire.application.trigger, wire.trigger);
+    let http = http_triggers(&mut check, &known, triggers);
     let mut publications = queues::Publications::default();
     let mut spans = BTreeMap::new();
     let mut components = BTreeMap::new();
     for (id, table) in wire.component {
-        check.named("component", id.span(), id.get_ref(), names::kebab);
+        check.named("a component", id.span(), id.get_ref(), names::kebab);
         spans.insert(id.get_ref().clone(), id.span());
         if let Some(component) = component(&mut check, &known, &directory, &id, table, &mut publications) {
             components.insert(id.into_inner(), component);
@@ -48,6 +49,8 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, wire: wire::Manifest) 
     queues::heard(&mut check, &components, &publications);
     graph::no_cycles(&mut check, &components, &spans);
     graph::all_used(&mut check, &http, &components, &spans);
+    check.errors.sort_by_key(Diagnostic::start);
+    check.warnings.sort_by_key(Diagnostic::start);
     if !check.errors.is_empty() {
         return Err(Invalid(check.errors));
     }
@@ -62,7 +65,7 @@ fn variables(
 ) -> BTreeMap<String, Option<String>> {
     let mut valid = BTreeMap::new();
     for (name, variable) in variables {
-        check.named("variable", name.span(), name.get_ref(), names::lower_snake);
+        check.named("a variable", name.span(), name.get_ref(), names::lower_snake);
         if variable.required == variable.default.is_some() {
             let message = format!("the variable `{name}` needs exactly one of `required` and `default`");
             check.error(name.span(), message, "write `required = true` or `default = \"…\"`");
@@ -70,6 +73,31 @@ fn variables(
         valid.insert(name.into_inner(), variable.default);
     }
     valid
+}
+
+/// Refuses what Spin knows about triggers and this host does not; the rest is HTTP.
+fn triggers(
+    check: &mut Check,
+    settings: &BTreeMap<String, Spanned<toml::Table>>,
+    triggers: Option<wire::Triggers>,
+) -> Vec<Spanned<wire::HttpTrigger>> {
+    if let Some(http) = settings.get("http")
+        && http.get_ref().get("base").is_some_and(|base| base.as_str() != Some("/"))
+    {
+        check.error(http.span(), "a base path is not supported", "remove `base`, and begin each route with it");
+    }
+    let Some(triggers) = triggers else {
+        check.error(0..0, "the table `trigger` is missing", "add a `[[trigger.http]]`, or an empty `[trigger]`");
+        return Vec::new();
+    };
+    for kind in triggers.others {
+        let help = match nearest(kind.get_ref(), ["http"]) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "use `http`; queues are consumed with `consume` in `[component.<id>.tool.tessera]`".to_owned(),
+        };
+        check.error(kind.span(), format!("the trigger type `{kind}` is not supported"), help);
+    }
+    triggers.http
 }
 
 fn http_triggers(check: &mut Check, known: &Known, triggers: Vec<Spanned<wire::HttpTrigger>>) -> Vec<HttpTrigger> {
@@ -171,7 +199,7 @@ fn component(
 ) -> Option<Component> {
     let mut variables = BTreeMap::new();
     for (name, text) in table.variables {
-        check.named("variable", name.span(), name.get_ref(), names::lower_snake);
+        check.named("a variable", name.span(), name.get_ref(), names::lower_snake);
         if let Some(template) = template(check, known, &text) {
             variables.insert(name.into_inner(), template);
         }
@@ -202,7 +230,7 @@ fn component(
     });
     let mut key_value_stores = BTreeSet::new();
     for label in table.key_value_stores {
-        check.named("store", label.span(), label.get_ref(), names::label);
+        check.named("a store", label.span(), label.get_ref(), names::label);
         key_value_stores.insert(label.into_inner());
     }
     let source = local_source(check, directory, table.source);
@@ -313,7 +341,7 @@ fn dependencies(
 ) -> BTreeMap<String, Dependency> {
     let mut valid = BTreeMap::new();
     for (import, dependency) in dependencies {
-        check.named("import", import.span(), import.get_ref(), names::import);
+        check.named("an import", import.span(), import.get_ref(), names::import);
         let span = dependency.span();
         let StringOr::Long(dependency) = dependency.into_inner() else {
             remote_dependency(check, span);

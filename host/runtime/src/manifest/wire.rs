@@ -28,7 +28,7 @@ pub(super) struct Manifest {
     pub(super) application: Application,
     #[serde(default)]
     pub(super) variables: Map<Variable>,
-    pub(super) trigger: Triggers,
+    pub(super) trigger: Option<Triggers>,
     #[serde(default)]
     pub(super) component: Map<Component>,
 }
@@ -45,8 +45,8 @@ pub(super) struct Application {
     _authors: Vec<String>,
     #[serde(default, rename = "targets")]
     _targets: IgnoredAny,
-    #[serde(default, rename = "trigger")]
-    _trigger: BTreeMap<String, Table>,
+    #[serde(default)]
+    pub(super) trigger: BTreeMap<String, Spanned<Table>>,
     #[serde(default, rename = "tool")]
     _tool: BTreeMap<String, Table>,
 }
@@ -63,11 +63,40 @@ pub(super) struct Variable {
     _secret: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// `[trigger]`: the types that are known, and the names of the others.
+#[derive(Default)]
 pub(super) struct Triggers {
-    #[serde(default)]
     pub(super) http: Vec<Spanned<HttpTrigger>>,
+    pub(super) others: Vec<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for Triggers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TriggersVisitor;
+
+        impl<'de> Visitor<'de> for TriggersVisitor {
+            type Value = Triggers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of lists, one for each type of trigger")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Triggers, A::Error> {
+                let mut triggers = Triggers::default();
+                while let Some(kind) = map.next_key::<Spanned<String>>()? {
+                    if kind.get_ref() == "http" {
+                        triggers.http = map.next_value()?;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                        triggers.others.push(kind);
+                    }
+                }
+                Ok(triggers)
+            }
+        }
+
+        deserializer.deserialize_map(TriggersVisitor)
+    }
 }
 
 #[derive(Deserialize)]

@@ -145,7 +145,8 @@ fn fixed(response: &StaticResponse) -> Response<WasiBody> {
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(HttpError::from).boxed_unsync());
+    let mut response =
+        Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(HttpError::from).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

@@ -37,7 +37,13 @@ const BATCH: usize = 64;
 impl Consumer {
     /// Consumes until `shutdown`, then lets deliveries in flight end for at most `grace`; what is
     /// not done by then is given back to the queue.
-    pub(crate) async fn run(self, app: Arc<App>, broker: Arc<dyn Broker>, shutdown: CancellationToken, grace: Duration) {
+    pub(crate) async fn run(
+        self,
+        app: Arc<App>,
+        broker: Arc<dyn Broker>,
+        shutdown: CancellationToken,
+        grace: Duration,
+    ) {
         let permits = Arc::new(Semaphore::new(self.consume.concurrency));
         let running = TaskTracker::new();
         let cut_off = CancellationToken::new();
@@ -94,7 +100,12 @@ struct Work {
 }
 
 impl Work {
-    async fn handle(self: Arc<Self>, delivery: Delivery, permit: Option<OwnedSemaphorePermit>, cut_off: CancellationToken) {
+    async fn handle(
+        self: Arc<Self>,
+        delivery: Delivery,
+        permit: Option<OwnedSemaphorePermit>,
+        cut_off: CancellationToken,
+    ) {
         let Delivery { receipt, id, queue, attempt, .. } = delivery.clone();
         let Consume { timeout, policy, .. } = &self.consumer.consume;
         let outcome = if attempt > policy.max_attempts {
@@ -122,9 +133,10 @@ impl Work {
     async fn call(&self, timeout: Duration, delivery: Delivery) -> Outcome {
         let snapshot = self.app.snapshot();
         let Some(component) = snapshot.component(&self.consumer.component) else { return Outcome::Returned };
+        let Some(consumer) = component.consumer() else { return Outcome::Returned };
         let call = async {
             let mut store = component.store()?;
-            let instance = component.consumer()?.instantiate_async(&mut store).await?;
+            let instance = consumer.instantiate_async(&mut store).await?;
             let consumer = instance.tessera_queue_consumer();
             store.run_concurrent(async |accessor| consumer.call_consume(accessor, delivery.into()).await).await?
         };
@@ -168,8 +180,12 @@ impl Work {
         let settle = || async {
             match (&outcome, verdict) {
                 (Outcome::Handled, _) => broker.acknowledge(group, receipt).await,
-                (Outcome::Failed(_, reason), Verdict::Retry(delay)) => broker.retry(group, receipt, delay, reason).await,
-                (Outcome::Failed(_, reason) | Outcome::Hopeless(reason), _) => broker.bury(group, receipt, reason).await,
+                (Outcome::Failed(_, reason), Verdict::Retry(delay)) => {
+                    broker.retry(group, receipt, delay, reason).await
+                }
+                (Outcome::Failed(_, reason) | Outcome::Hopeless(reason), _) => {
+                    broker.bury(group, receipt, reason).await
+                }
                 (Outcome::Returned, _) => broker.release(group, receipt).await,
                 (Outcome::Lost, _) => Ok(()),
             }

@@ -1,0 +1,56 @@
+//! The command line, in Spin's words.
+
+mod build;
+mod up;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs applications made of sandboxed WebAssembly components: HTTP, queues, key-value, blobs and
+/// mail in one process.
+#[derive(Debug, Parser)]
+#[command(name = "tessera", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Builds the application: runs each component's build command.
+    Build(build::Build),
+    /// Runs the application until Ctrl-C.
+    Up(up::Up),
+}
+
+/// Which application.
+#[derive(Debug, Args)]
+struct From {
+    /// The application's manifest, or the directory that has it as `spin.toml`.
+    #[arg(short = 'f', long = "from", visible_alias = "file", value_name = "FILE", default_value = "spin.toml")]
+    from: PathBuf,
+}
+
+impl From {
+    fn manifest(&self) -> PathBuf {
+        if self.from.is_dir() { self.from.join("spin.toml") } else { self.from.clone() }
+    }
+}
+
+/// The directory of a manifest, in which its commands run and its state is kept.
+fn directory(manifest: &Path) -> PathBuf {
+    match manifest.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Runs the command that `cli` names.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Build(command) => command.run(),
+        Command::Up(command) => command.run(),
+    }
+}

@@ -1,0 +1,56 @@
+//! `tessera build`: each component's build command, one after the other.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::manifest::{self, Manifest};
+
+/// Builds the application: runs each component's build command.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    #[command(flatten)]
+    from: super::From,
+    /// Builds only this component. Can be given several times.
+    #[arg(short = 'c', long = "component-id", value_name = "ID")]
+    components: Vec<String>,
+}
+
+impl Build {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let loaded = manifest::load(&self.from.manifest())?;
+        build(&loaded.manifest, &self.components)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Builds the components named by `only`, or all if it is empty.
+pub(super) fn build(manifest: &Manifest, only: &[String]) -> Result<()> {
+    if let Some(unknown) = only.iter().find(|id| !manifest.components.contains_key(*id)) {
+        let known: Vec<_> = manifest.components.keys().map(String::as_str).collect();
+        bail!("{} has no component `{unknown}`; it has {}", manifest.path.display(), known.join(", "));
+    }
+    for (id, component) in &manifest.components {
+        let Some(build) = component.build.as_ref().filter(|_| only.is_empty() || only.contains(id)) else { continue };
+        let start = Instant::now();
+        for command in &build.commands {
+            eprintln!("Building component {id} with `{command}`");
+            let status = Command::new("/bin/sh")
+                .arg("-c")
+                .arg(command)
+                .current_dir(&build.workdir)
+                .envs(&build.environment)
+                .status()
+                .with_context(|| {
+                    format!("cannot run the build command of component `{id}` in {}", build.workdir.display())
+                })?;
+            if !status.success() {
+                bail!("the build command of component `{id}` failed ({status}): {command}");
+            }
+        }
+        eprintln!("Built component {id} in {:.1} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! `tessera up`: the application from start to shutdown.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing_subscriber::EnvFilter;
+
+use crate::app::App;
+use crate::compose::{self, Engines};
+use crate::config::{self, Config};
+use crate::manifest::{self, Handler, Manifest, Secret};
+use crate::trigger::http;
+use crate::{cli, engine};
+
+/// Requests and deliveries in flight may take this long to end after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the application until Ctrl-C.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    #[command(flatten)]
+    from: super::From,
+    /// The address and port to serve HTTP on; port 0 picks a free one and prints it.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    listen: SocketAddr,
+    /// Where embedded engines keep their state. [default: .tessera beside the manifest]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Which engine stands behind each label; without it everything is embedded.
+    #[arg(long, value_name = "FILE")]
+    runtime_config_file: Option<PathBuf>,
+    /// Builds the components first.
+    #[arg(long)]
+    build: bool,
+    /// The value of one of the application's variables. Can be given several times.
+    #[arg(long = "variable", value_name = "KEY=VALUE", value_parser = key_value)]
+    variables: Vec<(String, Secret)>,
+    /// An environment variable for all components. Can be given several times.
+    #[arg(short, long = "env", value_name = "KEY=VALUE", value_parser = key_value)]
+    environment: Vec<(String, Secret)>,
+    /// Prints neither the routes nor what components write to stdout and stderr.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, Secret), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| "expected KEY=VALUE".to_owned())?;
+    Ok((key.to_owned(), value.to_owned().into()))
+}
+
+impl Up {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        log(self.quiet);
+        let path = self.from.manifest();
+        let loaded = manifest::load(&path)?;
+        for warning in &loaded.warnings {
+            eprintln!("{warning}");
+        }
+        if self.build {
+            cli::build::build(&loaded.manifest, &[])?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(self.serve(loaded.manifest, &path));
+        // Detached work, such as a compilation that a failed start no longer needs, does not hold
+        // up the end.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        result
+    }
+
+    async fn serve(self, mut manifest: Manifest, path: &Path) -> Result<ExitCode> {
+        let config = match &self.runtime_config_file {
+            Some(file) => config::load(file)?,
+            None => Config::default(),
+        };
+        warn_unused(&config, &manifest);
+        let provided = self.variables.iter().cloned().collect();
+        let resolved =
+            manifest::resolve_variables(&manifest, &provided, |name| std::env::var(name).ok().map(Into::into))?;
+        add_environment(&mut manifest, &self.environment);
+        let state_dir = state_dir(self.state_dir.as_deref(), path)?;
+
+        // Bound first: a port in use is reported before anything else is done.
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| listen_error(self.listen, &error))?;
+        let address = listener.local_addr()?;
+        let engines = Engines::open(&manifest, &config, &state_dir).await?;
+        let wasm = engine::new(&state_dir.join("cache")).map_err(|error| anyhow!(error)).context("start Wasmtime")?;
+        let app = Arc::new(App::default());
+        let snapshot = compose::snapshot(&app, &wasm, &manifest, &resolved, &engines, &state_dir).await?;
+        app.replace(snapshot);
+        let broker = engines.broker();
+        broker.declare(&compose::subscriptions(&manifest)).await.context("declare the queues")?;
+
+        let shutdown = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        for consumer in compose::consumers(&manifest) {
+            tasks.spawn(consumer.run(Arc::clone(&app), Arc::clone(&broker), shutdown.clone(), GRACE));
+        }
+        tasks.spawn({
+            let shutdown = shutdown.clone();
+            let engines = Arc::new(engines);
+            let announced = Arc::clone(&engines);
+            announce(address, &manifest, &announced, self.quiet);
+            async move { engines.relay(shutdown).await }
+        });
+        tasks.spawn(http::serve(app, listener, shutdown.clone(), GRACE));
+        tasks.close();
+
+        interrupted().await?;
+        eprintln!("Shutting down; press Ctrl-C again to stop at once");
+        shutdown.cancel();
+        tokio::select! {
+            () = tasks.wait() => Ok(ExitCode::SUCCESS),
+            again = interrupted() => again.map(|()| ExitCode::from(130)),
+        }
+    }
+}
+
+/// Ends at the next Ctrl-C or SIGTERM.
+async fn interrupted() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn log(quiet: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = match "guest=off".parse() {
+        Ok(directive) if quiet => filter.add_directive(directive),
+        _ => filter,
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+fn state_dir(given: Option<&Path>, manifest: &Path) -> Result<PathBuf> {
+    let dir = given.map_or_else(|| cli::directory(manifest).join(".tessera"), Path::to_owned);
+    std::fs::create_dir_all(&dir)
+        .with_context(|| format!("cannot make the state directory {}; name another with --state-dir", dir.display()))?;
+    dir.canonicalize().with_context(|| format!("cannot read the state directory {}", dir.display()))
+}
+
+fn listen_error(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow!("{address} is in use: stop what listens there, or choose another with --listen")
+        }
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    }
+}
+
+fn warn_unused(config: &Config, manifest: &Manifest) {
+    let components = manifest.components.values();
+    let stores = components.clone().flat_map(|component| &component.key_value_stores).map(String::as_str).collect();
+    let blobs = components.flat_map(|component| component.blob_stores.keys()).map(String::as_str).collect();
+    for warning in config.unused(&stores, &blobs) {
+        eprintln!("warning: {warning}");
+    }
+}
+
+fn add_environment(manifest: &mut Manifest, environment: &[(String, Secret)]) {
+    use secrecy::ExposeSecret as _;
+    for component in manifest.components.values_mut() {
+        let added: BTreeMap<_, _> =
+            environment.iter().map(|(key, value)| (key.clone(), value.expose_secret().to_owned())).collect();
+        component.environment.extend(added);
+    }
+}
+
+/// Tells people and scripts what runs where.
+fn announce(address: SocketAddr, manifest: &Manifest, engines: &Engines, quiet: bool) {
+    println!("Serving http://{address}");
+    if quiet {
+        return;
+    }
+    println!("\nRoutes");
+    for trigger in &manifest.http {
+        let Some(route) = &trigger.route else { continue };
+        let handler = match &trigger.handler {
+            Handler::Component(id) => id.as_str(),
+            Handler::Static(_) => "(static response)",
+        };
+        println!("  {handler:<16} http://{address}{route}");
+    }
+    let consumers: Vec<_> = manifest
+        .components
+        .iter()
+        .flat_map(|(id, component)| component.consume.iter().map(move |consume| (id, consume)))
+        .collect();
+    if !consumers.is_empty() {
+        println!("\nConsumers");
+    }
+    for (id, consume) in consumers {
+        let patterns: Vec<_> = consume.patterns.iter().map(|pattern| pattern.as_str()).collect();
+        println!("  {id:<16} {} ({} at a time)", patterns.join(", "), consume.concurrency);
+    }
+    if manifest.components.values().any(|component| component.mail.is_some()) {
+        println!("\nMail goes to {}", engines.mail_to);
+    }
+    println!();
+}

@@ -1,0 +1,195 @@
+//! The engines that an application's labels stand for. Each is opened once, and only if something
+//! uses it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use secrecy::ExposeSecret as _;
+use tessera_backends::{embedded, files, maildir, redis, smtp};
+use tessera_capability::outbox::Outbox;
+use tessera_capability::queue::Broker;
+use tessera_capability::time::{Clock, SystemClock};
+use tessera_capability::{blob, kv, mail};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config, MailEngine};
+use crate::manifest::Manifest;
+
+/// How often publications that could not be passed on are tried again.
+const RELAY: Duration = Duration::from_secs(2);
+
+/// The label, impossible in a manifest, under which SMTP remembers what it has sent.
+const SENT: &str = "@mail";
+
+/// Every engine that the application uses.
+pub(crate) struct Engines {
+    stores: HashMap<String, Arc<dyn kv::Store>>,
+    blobs: HashMap<String, Arc<dyn blob::Store>>,
+    broker: Arc<dyn Broker>,
+    mail: Arc<dyn mail::Sender>,
+    relays: Vec<Arc<Outbox>>,
+    /// Where mail goes, for people.
+    pub(crate) mail_to: String,
+}
+
+impl Engines {
+    /// Opens what `manifest` uses, as `config` says, with embedded state under `dir`.
+    ///
+    /// # Errors
+    /// Names the engine that cannot be opened.
+    pub(crate) async fn open(manifest: &Manifest, config: &Config, dir: &Path) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut opened = Opened {
+            dir: dir.to_owned(),
+            namespace: manifest.name.clone(),
+            clock,
+            embedded: None,
+            files: HashMap::new(),
+            redis: HashMap::new(),
+        };
+        let components = manifest.components.values();
+        let labels: BTreeSet<&String> = components.clone().flat_map(|component| &component.key_value_stores).collect();
+        let blob_labels: BTreeSet<&String> = components.flat_map(|component| component.blob_stores.keys()).collect();
+
+        let broker = match &config.queue {
+            config::Queue::Embedded => opened.embedded().await?.broker(),
+            config::Queue::Redis { url } => opened.redis(url.expose_secret()).await?.broker(),
+        };
+        let mut stores = HashMap::new();
+        let mut relays = Vec::new();
+        for label in labels {
+            let store = opened.store(label, config).await?;
+            // The embedded store and the embedded queues share transactions; everything else
+            // publishes through an outbox in the store.
+            let shared = matches!(config.key_value(label), config::KeyValue::Embedded)
+                && matches!(config.queue, config::Queue::Embedded);
+            let store = if shared && store.capabilities().publish {
+                store
+            } else {
+                let outbox = Arc::new(Outbox::new(store, Arc::clone(&broker), Arc::clone(&opened.clock)));
+                relays.push(Arc::clone(&outbox));
+                outbox
+            };
+            stores.insert(label.clone(), store);
+        }
+        let mut blobs = HashMap::new();
+        for label in blob_labels {
+            let config::Blob::Embedded { path } = config.blob(label);
+            let path = path.unwrap_or_else(|| opened.dir.join("blobs"));
+            blobs.insert(label.clone(), opened.files(path).await?.store(label));
+        }
+        let (mail, mail_to) = opened.mail(config).await?;
+        Ok(Self { stores, blobs, broker, mail, relays, mail_to })
+    }
+
+    pub(crate) fn key_value(&self, label: &str) -> Result<Arc<dyn kv::Store>> {
+        self.stores.get(label).cloned().context("every label of the manifest was opened")
+    }
+
+    pub(crate) fn blob(&self, label: &str) -> Result<Arc<dyn blob::Store>> {
+        self.blobs.get(label).cloned().context("every label of the manifest was opened")
+    }
+
+    pub(crate) fn broker(&self) -> Arc<dyn Broker> {
+        Arc::clone(&self.broker)
+    }
+
+    pub(crate) fn mail(&self) -> Arc<dyn mail::Sender> {
+        Arc::clone(&self.mail)
+    }
+
+    /// Passes on, until `shutdown`, what commits have published but could not pass on themselves.
+    pub(crate) async fn relay(&self, shutdown: CancellationToken) {
+        loop {
+            for outbox in &self.relays {
+                if let Err(error) = outbox.relay().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "published messages wait in the store");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RELAY) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// The engines opened so far.
+struct Opened {
+    dir: PathBuf,
+    namespace: String,
+    clock: Arc<dyn Clock>,
+    embedded: Option<embedded::Engine>,
+    files: HashMap<PathBuf, files::Engine>,
+    redis: HashMap<String, redis::Engine>,
+}
+
+impl Opened {
+    async fn embedded(&mut self) -> Result<&embedded::Engine> {
+        if self.embedded.is_none() {
+            let (dir, clock) = (self.dir.join("data"), Arc::clone(&self.clock));
+            let shown = dir.display().to_string();
+            let engine = tokio::task::spawn_blocking(move || embedded::Engine::open(&dir, clock)).await?;
+            self.embedded = Some(engine.with_context(|| format!("open the embedded engine in {shown}"))?);
+        }
+        self.embedded.as_ref().context("it was just opened")
+    }
+
+    async fn files(&mut self, dir: PathBuf) -> Result<&files::Engine> {
+        if !self.files.contains_key(&dir) {
+            let (path, clock) = (dir.clone(), Arc::clone(&self.clock));
+            let engine = tokio::task::spawn_blocking(move || files::Engine::open(&path, clock)).await?;
+            let engine = engine.with_context(|| format!("open the blob directory {}", dir.display()))?;
+            self.files.insert(dir.clone(), engine);
+        }
+        self.files.get(&dir).context("it was just opened")
+    }
+
+    async fn redis(&mut self, url: &str) -> Result<&redis::Engine> {
+        if !self.redis.contains_key(url) {
+            let engine = redis::Engine::connect(url, &self.namespace).await.context("connect to Redis")?;
+            self.redis.insert(url.to_owned(), engine);
+        }
+        self.redis.get(url).context("it was just connected")
+    }
+
+    async fn store(&mut self, label: &str, config: &Config) -> Result<Arc<dyn kv::Store>> {
+        match config.key_value(label) {
+            config::KeyValue::Embedded => Ok(self.embedded().await?.store(label)),
+            config::KeyValue::Redis { url } => Ok(self.redis(url.expose_secret()).await?.store(label)),
+        }
+    }
+
+    async fn mail(&mut self, config: &Config) -> Result<(Arc<dyn mail::Sender>, String)> {
+        let from = &config.mail.from;
+        match &config.mail.engine {
+            MailEngine::Outbox => {
+                let dir = self.dir.join("mail");
+                let outbox =
+                    maildir::Outbox::open(&dir, from, Arc::clone(&self.clock)).context("open the outbox for mail")?;
+                Ok((Arc::new(outbox), format!("the outbox {}", dir.display())))
+            }
+            MailEngine::Smtp(server) => {
+                let to = format!("{}:{} by SMTP", server.host, server.port);
+                let settings = smtp::Config {
+                    host: server.host.clone(),
+                    port: server.port,
+                    tls: match server.tls {
+                        config::Tls::StartTls => smtp::Tls::StartTls,
+                        config::Tls::Tls => smtp::Tls::Tls,
+                        config::Tls::None => smtp::Tls::None,
+                    },
+                    credentials: server.credentials.clone(),
+                    from: from.clone(),
+                    timeout: server.timeout,
+                    root_certificates: None,
+                };
+                let sent = self.embedded().await?.store(SENT);
+                Ok((Arc::new(smtp::Sender::connect(settings, sent).context("set up SMTP")?), to))
+            }
+        }
+    }
+}
