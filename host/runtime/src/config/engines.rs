@@ -86,7 +86,7 @@ pub(crate) struct Smtp {
     /// The TCP port.
     pub(crate) port: u16,
     /// Encryption.
-    pub(crate) tls: Encryption,
+    pub(crate) tls: Tls,
     /// User name and password; `None`: no authentication.
     pub(crate) credentials: Option<(String, SecretString)>,
     /// How long each step may take.
@@ -96,7 +96,8 @@ pub(crate) struct Smtp {
 /// Encryption of an SMTP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Encryption {
+#[expect(clippy::enum_variant_names, reason = "the names that the file has")]
+pub(crate) enum Tls {
     /// Begins in the clear and must change to TLS (RFC 3207).
     #[default]
     StartTls,
@@ -148,7 +149,7 @@ struct SmtpTable {
     host: Spanned<String>,
     port: Option<Spanned<u16>>,
     #[serde(default)]
-    tls: Encryption,
+    tls: Tls,
     username: Option<Spanned<String>>,
     password: Option<Spanned<Text>>,
     password_file: Option<Spanned<String>>,
@@ -210,9 +211,9 @@ fn smtp(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {
         reader.error(table.host.span(), "the host is empty", "give the mail server's name");
     }
     let usual = match table.tls {
-        Encryption::StartTls => 587,
-        Encryption::Tls => 465,
-        Encryption::None => 25,
+        Tls::StartTls => 587,
+        Tls::Tls => 465,
+        Tls::None => 25,
     };
     let given = table.password.is_some() || table.password_file.is_some() || table.password_env.is_some();
     let password =
@@ -225,7 +226,7 @@ fn smtp(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {
             "give both, or none for no authentication",
         );
     }
-    if given && table.tls == Encryption::None && !is_loopback(table.host.get_ref()) {
+    if given && table.tls == Tls::None && !is_loopback(table.host.get_ref()) {
         let help = "use `tls = \"starttls\"` or `tls = \"tls\"`";
         reader.error(span, "the password would cross the network in the clear", help);
     }

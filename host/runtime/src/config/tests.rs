@@ -69,7 +69,7 @@ fn smtp(keys: &str) -> Smtp {
 #[test]
 fn smtp_is_encrypted_by_default_and_knows_the_usual_ports() {
     let plain = smtp("");
-    assert_eq!((plain.host.as_str(), plain.tls, plain.port), ("mail.example", Encryption::StartTls, 587));
+    assert_eq!((plain.host.as_str(), plain.tls, plain.port), ("mail.example", Tls::StartTls, 587));
     assert_eq!(plain.timeout, Duration::from_secs(30));
     assert!(plain.credentials.is_none());
     assert_eq!(smtp("tls = \"tls\"").port, 465);
