@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Readers;
-use crate::diagnostic::{Diagnostic, Invalid, Source, suggest};
+use crate::diagnostic::{Diagnostic, Invalid, Source, list, suggest};
 
 pub(super) struct Reader<'a> {
     source: Arc<Source>,
@@ -94,16 +94,12 @@ impl<'a> Reader<'a> {
         default: Option<&'k str>,
     ) -> Option<&'k str> {
         let Some(table) = value.get_ref().as_table() else {
-            self.error(
-                value.span(),
-                "this must be a table",
-                format!("with a `type`: {}", crate::diagnostic::list(known.iter().copied())),
-            );
+            self.error(value.span(), "this must be a table", format!("with a `type`: {}", list(known.iter().copied())));
             return None;
         };
         let Some(kind) = table.get("type") else {
             if default.is_none() {
-                let help = format!("say which engine: {}", crate::diagnostic::list(known.iter().copied()));
+                let help = format!("say which engine: {}", list(known.iter().copied()));
                 self.error(value.span(), "the key `type` is missing", help);
             }
             return default;

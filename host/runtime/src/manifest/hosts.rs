@@ -2,7 +2,6 @@
 //! `allowed_outbound_hosts`: `scheme://host:port`.
 
 use std::net::IpAddr;
-use std::ops::Range;
 
 use ipnet::IpNet;
 
@@ -22,7 +21,7 @@ struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Any,
-    /// This application itself.
+    /// This application itself, under the names that Spin gives it: `self` and `self.alt`.
     Own,
     /// With the dot: `.example.com`.
     Below(String),
@@ -44,11 +43,6 @@ impl AllowedHosts {
         self.0
             .iter()
             .any(|rule| rule.scheme(scheme) && rule.host.is(host) && (rule.ports.0..=rule.ports.1).contains(&port))
-    }
-
-    /// True if a request to a path without a host, which means this application, may be made.
-    pub(crate) fn allows_own(&self, scheme: &str) -> bool {
-        self.0.iter().any(|rule| rule.scheme(scheme) && matches!(rule.host, Host::Any | Host::Own))
     }
 }
 
@@ -125,7 +119,7 @@ fn parse_ports(port: &str) -> Result<(u16, u16), String> {
         let port = number(port)?;
         return Ok((port, port));
     };
-    let Range { start, end } = number(start)?..number(end)?;
+    let (start, end) = (number(start)?, number(end)?);
     match end.checked_sub(1) {
         Some(last) if start <= last => Ok((start, last)),
         _ => Err(format!("the range `{port}` is empty; its end does not belong to it")),
@@ -165,7 +159,7 @@ impl Host {
     fn is(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Own => false,
+            Self::Own => host == "self" || host == "self.alt",
             Self::Below(suffix) => {
                 let host = host.to_ascii_lowercase();
                 host.len() > suffix.len() && host.ends_with(suffix.as_str())
@@ -241,18 +235,18 @@ mod tests {
     }
 
     #[test]
-    fn the_application_itself_is_no_host() {
-        let own = AllowedHosts::parse(["http://self"]).unwrap();
-        assert!(own.allows_own("http") && !own.allows_own("https"));
-        assert!(!own.allows("http", "self", None));
-        assert!(!AllowedHosts::parse(["http://a"]).unwrap().allows_own("http"));
-        assert!(AllowedHosts::parse(["*://self"]).unwrap().allows_own("https"));
+    fn the_application_itself_has_names_of_its_own() {
+        assert!(allows("http://self", "http", "self", None));
+        assert!(allows("http://self", "http", "self.alt", None));
+        assert!(allows("*://self", "https", "self.alt", None));
+        assert!(!allows("http://self", "https", "self.alt", None));
+        assert!(!allows("http://self", "http", "example.com", None));
+        assert!(!allows("http://a", "http", "self", None));
     }
 
     #[test]
     fn nothing_is_allowed_by_default() {
         assert!(!AllowedHosts::default().allows("https", "example.com", None));
-        assert!(!AllowedHosts::default().allows_own("http"));
     }
 
     #[test]

@@ -25,13 +25,17 @@ fn granted(keys: &str) -> String {
     component(&format!("[component.gateway.tool.tessera]\n{keys}"))
 }
 
+fn snapshot(name: &str, text: &str) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, text);
+    });
+}
+
 /// Asserts what is said about each of some bad manifests.
 fn snapshots(cases: &[(&str, String)]) {
     for (name, text) in cases {
         let fault = read(text).expect_err(name).to_string();
-        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!(*name, fault);
-        });
+        snapshot(name, &fault);
     }
 }
 
@@ -41,9 +45,7 @@ const GOOD: &str = include_str!("tests/good.toml");
 fn a_whole_manifest() {
     let Loaded { manifest, warnings } = parse(Path::new("app/spin.toml"), GOOD).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-        insta::assert_debug_snapshot!("a_whole_manifest", manifest);
-    });
+    snapshot("a_whole_manifest", &format!("{manifest:#?}"));
 }
 
 #[test]
@@ -100,9 +102,7 @@ fn faults_of_versions() {
         ("version_one", "spin_manifest_version = \"1\"\nname = \"app\"\n"),
     ] {
         let fault = parse(Path::new("spin.toml"), text).unwrap_err().to_string();
-        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!(name, fault);
-        });
+        snapshot(name, &fault);
     }
 }
 
@@ -256,9 +256,7 @@ fn what_is_probably_not_meant() {
     ] {
         let loaded = read(&text).expect(name);
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-            insta::assert_snapshot!(name, warnings.join("\n\n"));
-        });
+        snapshot(name, &warnings.join("\n\n"));
     }
 }
 
@@ -289,16 +287,14 @@ fn variables_come_from_the_command_line_then_the_environment_then_the_default() 
     assert_eq!(gateway.variables["plain"].expose_secret(), "x");
     assert!(gateway.outbound_hosts.allows("https", "b.example", None));
     assert!(!gateway.outbound_hosts.allows("https", "a.example", None));
-    assert!(!format!("{resolved:?}").contains("a@b.example"));
+    assert!(!format!("{resolved:?}").contains("a@b.example"), "values are not for logs");
 }
 
 #[test]
 fn a_missing_value_says_how_to_give_it() {
     let manifest = read(VARIABLES).unwrap().manifest;
     let error = resolve_variables(&manifest, &provided(&[("admin_mail", "x")]), |_| None).unwrap_err().to_string();
-    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
-        insta::assert_snapshot!("variable_without_value", error);
-    });
+    snapshot("variable_without_value", &error);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
     Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
 };
 use super::{grants, graph, hosts, names, queues};
-use crate::diagnostic::{Diagnostic, Invalid, Source, nearest, suggest};
+use crate::diagnostic::{Diagnostic, Invalid, Source, list, nearest, suggest};
 
 /// The names that others are checked against.
 struct Known {
@@ -310,9 +310,15 @@ fn file_mount(check: &mut Check, files: Spanned<StringOr<wire::Placement>>) -> O
 fn outbound_hosts(
     check: &mut Check,
     known: &Known,
-    allowed: Vec<Spanned<String>>,
+    mut allowed: Vec<Spanned<String>>,
     deprecated: Vec<Spanned<String>>,
 ) -> Vec<Template> {
+    for host in deprecated {
+        let modern = hosts::from_http_host(host.get_ref());
+        let help = format!("use `allowed_outbound_hosts` with {}", list(modern.iter().map(String::as_str)));
+        check.warn(host.span(), "`allowed_http_hosts` is deprecated", help);
+        allowed.extend(modern.into_iter().map(|modern| Spanned::new(host.span(), modern)));
+    }
     let mut valid = Vec::new();
     for host in allowed {
         let Some(template) = template(check, known, &host) else { continue };
@@ -320,15 +326,6 @@ fn outbound_hosts(
             check.error(host.span(), format!("`{host}` is not a destination"), why);
         }
         valid.push(template);
-    }
-    for host in deprecated {
-        let modern = hosts::from_http_host(host.get_ref());
-        let help =
-            format!("use `allowed_outbound_hosts` with {}", crate::diagnostic::list(modern.iter().map(String::as_str)));
-        check.warn(host.span(), "`allowed_http_hosts` is deprecated", help);
-        for host in modern.into_iter().map(|modern| Spanned::new(host.span(), modern)) {
-            valid.extend(template(check, known, &host));
-        }
     }
     valid
 }
