@@ -14,7 +14,7 @@ pub(crate) fn available() -> bool {
 
 /// The newest of the versions of a package that apt can install; None without apt.
 ///
-/// A machine whose package lists were never fetched (or not since the package came out) fetches them first.
+/// A machine whose package lists were never fetched (or not since the package came out) fetches them first, if it may.
 pub(crate) fn newest(versions: &[u32], package: impl Fn(u32) -> String) -> Result<Option<u32>> {
     let find = || versions.iter().copied().find(|&version| knows(&package(version)));
     if !available() {
@@ -22,6 +22,9 @@ pub(crate) fn newest(versions: &[u32], package: impl Fn(u32) -> String) -> Resul
     }
     if let Some(version) = find() {
         return Ok(Some(version));
+    }
+    if privilege().is_none() {
+        return Ok(None);
     }
     update()?;
     Ok(find())

@@ -66,8 +66,17 @@ enum Verb {
     Ci,
 }
 
-fn main() -> Result<ExitCode> {
-    let verb = Arguments::parse().verb;
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match verb {
         Verb::Setup => setup::ensure(&workspace, &[Part::Build, Part::Lint, Part::Test])?,
