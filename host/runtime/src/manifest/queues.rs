@@ -16,6 +16,8 @@ use crate::diagnostic::nearest;
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How many messages a group may hold unless said otherwise.
 const MAX_DEPTH: u64 = 100_000;
+/// The pattern that every queue matches.
+const EVERYTHING: &str = "#";
 /// Bounds that no sensible manifest meets; they keep counters small.
 const MAX_CONCURRENCY: i64 = 10_000;
 const MAX_ATTEMPTS: i64 = 1_000;
@@ -129,25 +131,23 @@ pub(super) fn separate_groups(
     }
 }
 
-/// Warns of queues that are published to by name and that no component consumes by a name or
-/// pattern other than `#`: a slip in the name, mostly.
+/// Warns of queues that are published to by name where the name looks like a slip: nobody
+/// consumes it, or only whoever consumes everything (`#`) while a consumed name is similar.
 pub(super) fn heard(check: &mut Check, components: &BTreeMap<String, Component>, publications: &Publications) {
-    let patterns: Vec<&Pattern> = components
-        .values()
-        .flat_map(|component| &component.consume)
-        .flat_map(|consume| &consume.patterns)
-        .filter(|pattern| pattern.as_str() != "#")
-        .collect();
+    let consumed = components.values().flat_map(|component| &component.consume).flat_map(|consume| &consume.patterns);
+    let (everything, patterns): (Vec<&Pattern>, Vec<&Pattern>) =
+        consumed.partition(|pattern| pattern.as_str() == EVERYTHING);
+    let names: Vec<QueueName> = patterns.iter().filter_map(|pattern| pattern.exact()).collect();
     for (id, queue, span) in &publications.0 {
         if patterns.iter().any(|pattern| pattern.matches(queue)) {
             continue;
         }
-        let message = format!("component `{id}` may publish to `{queue}`, which no component consumes by name");
-        let names: Vec<QueueName> = patterns.iter().filter_map(|pattern| pattern.exact()).collect();
         let help = match nearest(queue.as_str(), names.iter().map(QueueName::as_str)) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if !everything.is_empty() => continue,
             None => format!("let a component consume it: `consume = [{{ queue = \"{queue}\" }}]`"),
         };
+        let message = format!("component `{id}` may publish to `{queue}`, which no component consumes by name");
         check.warn(span.clone(), message, help);
     }
 }

@@ -241,8 +241,12 @@ fn what_is_probably_not_meant() {
     for (name, text) in [
         (
             "warning_nobody_consumes",
+            granted("publish = [\"video\", \"other\", \"events.*\"]\nconsume = [{ queue = \"video\" }]"),
+        ),
+        (
+            "warning_similar_queue",
             granted(
-                "publish = [\"vidoe\", \"video\", \"other\", \"events.*\"]\nconsume = [{ queue = \"video\" }, { queue = \"#\" }]",
+                "publish = [\"vidoe\", \"other\"]\nconsume = [{ queue = \"video\" }, { queue = \"#\", group = \"all\" }]",
             ),
         ),
         (
@@ -258,6 +262,12 @@ fn what_is_probably_not_meant() {
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         snapshot(name, &warnings.join("\n\n"));
     }
+}
+
+#[test]
+fn whoever_consumes_everything_hears_every_queue() {
+    let text = granted("publish = [\"events.uploaded\"]\nconsume = [{ queue = \"video\" }, { queue = \"#\" }]");
+    assert!(read(&text).unwrap().warnings.is_empty());
 }
 
 const VARIABLES: &str = r#"
