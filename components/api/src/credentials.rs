@@ -35,7 +35,8 @@ mod tests {
     fn bearer_tokens_are_found() {
         assert_eq!(bearer(Some(b"Bearer abc.def")), Some("abc.def"));
         assert_eq!(bearer(Some(b"bearer  abc ")), Some("abc"));
-        for other in [None, Some(&b"Bearer"[..]), Some(b"Bearer "), Some(b"Basic abc"), Some(b"abc"), Some(b"\xff \xff")]
+        for other in
+            [None, Some(&b"Bearer"[..]), Some(b"Bearer "), Some(b"Basic abc"), Some(b"abc"), Some(b"\xff \xff")]
         {
             assert_eq!(bearer(other), None, "{other:?}");
         }

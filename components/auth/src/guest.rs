@@ -134,7 +134,8 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
 /// The account of a normalized username.
 async fn find(username: &str) -> Result<Option<Account>, Failure> {
     let Some(key) = account::key(username) else { return Ok(None) };
-    let entry = store::get(names::ACCOUNTS.into(), key).await.map_err(|error| Failure::Store(names::ACCOUNTS, error))?;
+    let entry =
+        store::get(names::ACCOUNTS.into(), key).await.map_err(|error| Failure::Store(names::ACCOUNTS, error))?;
     entry.map(|entry| messages::from_json(&entry.value)).transpose().map_err(|_| Failure::DamagedAccount)
 }
 

@@ -11,7 +11,8 @@ const LANES: u32 = 1;
 
 /// What an unknown user's password is compared with: a hash of the same cost that nothing matches,
 /// because its password is thrown away.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Hashing failed for a reason that is not the password's.
 #[derive(Debug, thiserror::Error)]
@@ -78,10 +79,7 @@ mod tests {
         let somebody = PasswordHash::new(&hash(&secret("x"), [3; 16]).unwrap()).unwrap();
         assert_eq!(nobody.params, somebody.params);
         assert_eq!(nobody.algorithm, somebody.algorithm);
-        assert_eq!(
-            nobody.hash.map(|hash| hash.as_bytes().len()),
-            somebody.hash.map(|hash| hash.as_bytes().len())
-        );
+        assert_eq!(nobody.hash.map(|hash| hash.as_bytes().len()), somebody.hash.map(|hash| hash.as_bytes().len()));
     }
 
     #[test]

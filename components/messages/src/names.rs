@@ -65,7 +65,13 @@ pub fn owner_prefix(owner_id: &str) -> Vec<u8> {
     format!("owner/{owner_id}/").into_bytes()
 }
 
-/// The job a key belongs to, of either kind.
+/// The key in [`JOBS`] under which it is remembered that a job's owner was told how it ended.
+#[must_use]
+pub fn told_key(id: JobId) -> Vec<u8> {
+    format!("told/{id}").into_bytes()
+}
+
+/// The job a key belongs to, of any of these kinds.
 #[must_use]
 pub fn job_of_key(key: &[u8]) -> Option<JobId> {
     std::str::from_utf8(key).ok()?.rsplit('/').next()?.parse().ok()

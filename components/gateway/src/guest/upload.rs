@@ -1,0 +1,234 @@
+//! `POST /upload`: the body goes to its blob as it comes; then one commit makes the job.
+
+use api::{Answer, Problem, Query, answer, wasi};
+use bytes::Bytes;
+use futures::future::{self, Either};
+use futures::stream;
+use http::StatusCode;
+use messages::{ConvertVideo, Event, Job, JobId, Owner, names};
+use multer::{Constraints, Field, Multipart, SizeLimit};
+use spin_sdk::variables;
+use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request};
+use spin_sdk::wasip3::wit_bindgen::StreamResult;
+
+use super::bindings::tessera::auth::tokens::Claims;
+use super::bindings::tessera::blob::store as blobs;
+use super::bindings::tessera::blob::types::{Error as BlobError, Info, PutOptions};
+use super::bindings::tessera::keyvalue::store;
+use super::bindings::tessera::keyvalue::types::{Check, Error as StoreError, Operation, Set};
+use super::bindings::{wit_future, wit_stream};
+use super::{blob_problem, jobs, now, store_problem};
+use crate::upload::{self, Body, ONE_FILE};
+
+/// How much of a body is read at once when it has to be looked at, in bytes.
+const CHUNK: usize = 64 << 10;
+/// How often the commit is tried while the store is unavailable.
+const COMMIT_ATTEMPTS: usize = 3;
+
+/// A video that is stored.
+struct Video {
+    info: Info,
+    file_name: String,
+    content_type: String,
+}
+
+/// `POST /upload`. With a raw body, `filename` in the query names the file.
+pub(super) async fn upload(
+    user: &Claims,
+    query: &Query,
+    headers: &Fields,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let limit = limit().await?;
+    let content_type = wasi::header_text(headers, "content-type");
+    let content_length = wasi::header_text(headers, "content-length");
+    let body = upload::judge(content_type.as_deref(), content_length.as_deref(), limit)?;
+    let id = new_id()?;
+    let video = match body {
+        Body::Raw { content_type } => {
+            let file_name = upload::file_name(query.get("filename"));
+            let info = store_raw(request, id, &content_type, limit).await?;
+            Video { info, file_name, content_type }
+        }
+        Body::Multipart { boundary } => store_multipart(request, id, &boundary, limit).await?,
+    };
+    if video.info.size == 0 {
+        discard(id).await;
+        return Err(Problem::bad_request(ONE_FILE));
+    }
+    create_job(user, id, video).await?;
+    let message = serde_json::json!({ "message": "success!", "id": id, "status": format!("/jobs/{id}") });
+    Ok(answer::json(StatusCode::ACCEPTED, &message))
+}
+
+async fn limit() -> Result<u64, Problem> {
+    match variables::get("max_upload_bytes").await {
+        Ok(text) => text.trim().parse().map_err(|_| {
+            eprintln!("gateway: the variable max_upload_bytes is not a number of bytes: {text:?}");
+            Problem::internal()
+        }),
+        Err(variables::Error::Undefined(_)) => Ok(upload::DEFAULT_LIMIT),
+        Err(error) => {
+            eprintln!("gateway: cannot read the variable max_upload_bytes: {error}");
+            Err(Problem::unavailable())
+        }
+    }
+}
+
+fn new_id() -> Result<JobId, Problem> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|error| {
+        eprintln!("gateway: no random numbers: {error}");
+        Problem::internal()
+    })?;
+    Ok(JobId::new(now(), random))
+}
+
+fn put_options(content_type: &str, limit: u64) -> PutOptions {
+    PutOptions { content_type: Some(content_type.into()), metadata: Vec::new(), if_absent: true, max_size: Some(limit) }
+}
+
+fn put_problem(error: &BlobError, limit: u64) -> Problem {
+    match error {
+        BlobError::TooLarge(_) => Problem::too_large(limit),
+        BlobError::Incomplete(_) => Problem::bad_request("the body ended before its end"),
+        error => blob_problem("storing a video", error),
+    }
+}
+
+/// Hands the body itself to the store: its bytes never pass through this component.
+async fn store_raw(request: Request, id: JobId, content_type: &str, limit: u64) -> Result<Info, Problem> {
+    let (body, end) = wasi::open_body(request);
+    let (completion, completed) = wit_future::new(|| Err("the upload was abandoned".into()));
+    let options = put_options(content_type, limit);
+    let put = blobs::put(names::VIDEOS.into(), names::blob_key(id), options, body, completed);
+    let pass_end_on = async {
+        let outcome = end.await.map(|_trailers| ()).map_err(|error| error.to_string());
+        // Refused only if the store has given up, and then it says why.
+        let _ = completion.write(outcome).await;
+    };
+    let outcome = match future::select(Box::pin(put), Box::pin(pass_end_on)).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(((), put)) => put.await,
+    };
+    outcome.map_err(|error| put_problem(&error, limit))
+}
+
+/// Stores the one file of a multipart body. The store learns that the file is complete only after
+/// the whole body was seen to have no second one.
+async fn store_multipart(request: Request, id: JobId, boundary: &str, limit: u64) -> Result<Video, Problem> {
+    let (body, end) = wasi::open_body(request);
+    let chunks = stream::unfold(Some((body, end)), |state| async move {
+        let (mut body, end) = state?;
+        let (result, chunk) = body.read(Vec::with_capacity(CHUNK)).await;
+        if matches!(result, StreamResult::Complete(_)) {
+            return Some((Ok(Bytes::from(chunk)), Some((body, end))));
+        }
+        end.await.err().map(|error: ErrorCode| (Err(error), None))
+    });
+    let sizes = SizeLimit::new().whole_stream(limit.saturating_add(upload::MULTIPART_OVERHEAD));
+    let constraints = Constraints::new().size_limit(sizes);
+    let mut parts = Multipart::with_constraints(chunks, boundary, constraints);
+
+    let file = next_file(&mut parts, limit).await?.ok_or_else(|| Problem::bad_request(ONE_FILE))?;
+    let file_name = upload::file_name(file.file_name());
+    let content_type = upload::part_type(file.content_type());
+
+    let (writer, reader) = wit_stream::new::<u8>();
+    let (completion, completed) = wit_future::new(|| Err("the upload was abandoned".into()));
+    let options = put_options(&content_type, limit);
+    let put = blobs::put(names::VIDEOS.into(), names::blob_key(id), options, reader, completed);
+    let feed = async {
+        let fed = feed(file, writer, &mut parts, limit).await;
+        let outcome = fed.as_ref().map(|_| ()).map_err(|problem| problem.detail().to_owned());
+        let _ = completion.write(outcome).await;
+        fed
+    };
+    // The store's own refusal ends the upload at once; a refusal found here ends the store's.
+    let info = match future::select(Box::pin(put), Box::pin(feed)).await {
+        Either::Left((stored, _)) => stored.map_err(|error| put_problem(&error, limit))?,
+        Either::Right((fed, put)) => {
+            let stored = put.await;
+            fed?;
+            stored.map_err(|error| put_problem(&error, limit))?
+        }
+    };
+    Ok(Video { info, file_name, content_type })
+}
+
+/// Writes a file's bytes and looks at the rest of the body.
+async fn feed(
+    mut file: Field<'static>,
+    mut writer: spin_sdk::wasip3::wit_bindgen::StreamWriter<u8>,
+    parts: &mut Multipart<'static>,
+    limit: u64,
+) -> Result<(), Problem> {
+    while let Some(chunk) = file.chunk().await.map_err(|error| multipart_problem(&error, limit))? {
+        if !writer.write_all(chunk.into()).await.is_empty() {
+            // The store has given up, and says why.
+            return Ok(());
+        }
+    }
+    drop(file);
+    drop(writer);
+    match next_file(parts, limit).await? {
+        None => Ok(()),
+        Some(_) => Err(Problem::bad_request(ONE_FILE)),
+    }
+}
+
+/// The next part that is a file; other fields are read and ignored.
+async fn next_file(parts: &mut Multipart<'static>, limit: u64) -> Result<Option<Field<'static>>, Problem> {
+    while let Some(part) = parts.next_field().await.map_err(|error| multipart_problem(&error, limit))? {
+        if part.file_name().is_some() {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
+}
+
+fn multipart_problem(error: &multer::Error, limit: u64) -> Problem {
+    match error {
+        multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => Problem::too_large(limit),
+        error => Problem::bad_request(format!("the multipart body is malformed: {error}")),
+    }
+}
+
+/// Makes the job and its messages in one commit. If that fails for good, the video goes.
+async fn create_job(user: &Claims, id: JobId, video: Video) -> Result<(), Problem> {
+    let owner = Owner { id: user.sub.clone(), email: user.username.clone() };
+    let job = Job::queued(id, owner, video.file_name, video.content_type, video.info.size, now());
+    let checks = vec![Check { key: names::job_key(id), version: None }];
+    let operations = vec![
+        set(names::job_key(id), jobs::to_json(&job)?),
+        set(names::owner_key(&user.sub, id), Vec::new()),
+        jobs::publication(names::VIDEO, &ConvertVideo { job: id })?,
+        jobs::event(&Event::about(names::events::UPLOADED, job.created, &job))?,
+    ];
+    let mut problem = Problem::unavailable();
+    for _ in 0..COMMIT_ATTEMPTS {
+        match store::commit(names::JOBS.into(), checks.clone(), operations.clone()).await {
+            Ok(_) => return Ok(()),
+            // Nobody else knows the id: an earlier attempt was applied after all.
+            Err(StoreError::Conflict) => return Ok(()),
+            Err(error @ StoreError::Unavailable(_)) => problem = store_problem("creating a job", &error),
+            Err(error) => {
+                discard(id).await;
+                return Err(store_problem("creating a job", &error));
+            }
+        }
+    }
+    // The job may exist or not, so its video stays.
+    Err(problem)
+}
+
+fn set(key: Vec<u8>, value: Vec<u8>) -> Operation {
+    Operation::Set(Set { key, value, time_to_live: None })
+}
+
+/// Deletes a video without a job.
+async fn discard(id: JobId) {
+    if let Err(error) = blobs::delete(names::VIDEOS.into(), names::blob_key(id)).await {
+        eprintln!("gateway: the video {id} has no job and cannot be deleted: {error}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The public HTTP API: accounts, uploads, jobs, downloads.
+//!
+//! - [`route`]: which request asks for what;
+//! - [`upload`]: which bodies are accepted, and the name a file gets;
+//! - [`download`]: conditions, ranges and the headers of an MP3's answer;
+//! - [`view`]: what a client sees of a job.
+//!
+//! It decides who may do what; the component `auth` says who somebody is.
+
+pub mod download;
+pub mod route;
+pub mod upload;
+pub mod view;
+
+#[cfg(target_family = "wasm")]
+mod guest;
