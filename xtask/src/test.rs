@@ -31,9 +31,10 @@ pub(crate) fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Totals>
 
 /// Builds the components that only tests use, beside the others.
 fn fixtures(workspace: &Workspace) -> Result<()> {
+    let Some(manifest) = workspace.fixtures() else { return Ok(()) };
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--workspace", "--target", WASM_TARGET, "--target-dir", "target"]);
-    run(cargo.arg("--manifest-path").arg(workspace.fixtures()))
+    run(cargo.arg("--manifest-path").arg(manifest))
 }
 
 /// The search path with the virtual environment first, where `python3` has what tests need.

@@ -58,9 +58,10 @@ impl Workspace {
         Ok(packages_under(&metadata, &self.path("components")))
     }
 
-    /// The manifest of the test fixtures' own workspace.
-    pub(crate) fn fixtures(&self) -> PathBuf {
-        self.path("tests/fixtures/Cargo.toml")
+    /// The manifest of the components that only tests use. They are a workspace of their own, so that building this
+    /// one leaves them out.
+    pub(crate) fn fixtures(&self) -> Option<PathBuf> {
+        Some(self.path("tests/fixtures/Cargo.toml")).filter(|manifest| manifest.is_file())
     }
 }
 
