@@ -1,4 +1,5 @@
 //! The engines behind the capability contracts: one module for each, over the traits of
 //! `tessera-capability`. They know nothing of the runtime and of one another.
 
+pub mod embedded;
 pub mod files;
