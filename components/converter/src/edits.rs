@@ -1,0 +1,278 @@
+//! Edit lists of MP4 and MOV files (ISO/IEC 14496-12, 8.6.6), which Symphonia leaves alone: they say
+//! which part of a track is to be played, and so cut off what encoders put before the first sample
+//! and after the last one.
+//!
+//! Only the few boxes on the way are read, whatever the file's size. Whatever is malformed means no edits:
+//! it is for the demultiplexer to judge the file.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+
+/// Boxes looked at before giving up on a file.
+const MAX_BOXES: u32 = 10_000;
+/// Entries of an edit list taken into account.
+const MAX_ENTRIES: u32 = 1024;
+
+/// What the file says about one track.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Track {
+    /// The track's number in the file.
+    pub id: u32,
+    /// Ticks per second of `played`.
+    pub timescale: u32,
+    /// Which of the track's ticks are played, in order and apart from one another; none: all.
+    pub played: Vec<Range<u64>>,
+}
+
+/// What was found in a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Movie {
+    /// The tracks with an edit list that can be followed.
+    pub tracks: Vec<Track>,
+    /// A box reaches behind the file's end.
+    pub truncated: bool,
+}
+
+struct Entry {
+    /// In the movie's timescale.
+    duration: u64,
+    /// In the track's timescale; negative: a pause.
+    media_time: i64,
+}
+
+#[derive(Default)]
+struct Raw {
+    id: u32,
+    timescale: u32,
+    entries: Vec<Entry>,
+}
+
+#[derive(Default)]
+struct Walk {
+    boxes: u32,
+    movie_timescale: u32,
+    tracks: Vec<Raw>,
+    truncated: bool,
+}
+
+/// Reads the edit lists; none if it is not such a file.
+///
+/// # Errors
+/// The source failed, or ended within a box.
+pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
+    let end = source.seek(SeekFrom::End(0))?;
+    let mut start = [0; 8];
+    source.seek(SeekFrom::Start(0))?;
+    if end < 8 || source.read_exact(&mut start).is_err() || &start[4..] != b"ftyp" {
+        return Ok(Movie::default());
+    }
+    let mut walk = Walk::default();
+    walk.children(source, 0, end, 0)?;
+    let movie_timescale = walk.movie_timescale;
+    let tracks = walk.tracks.iter().filter_map(|raw| played(raw, movie_timescale)).collect();
+    Ok(Movie { tracks, truncated: walk.truncated })
+}
+
+impl Walk {
+    fn children(&mut self, source: &mut (impl Read + Seek), start: u64, end: u64, depth: u32) -> io::Result<()> {
+        let mut at = start;
+        while at.saturating_add(8) <= end && self.boxes < MAX_BOXES {
+            self.boxes += 1;
+            source.seek(SeekFrom::Start(at))?;
+            let size = u64::from(u32_of(source)?);
+            let mut kind = [0; 4];
+            source.read_exact(&mut kind)?;
+            let (size, header) = match size {
+                0 => (end - at, 8),
+                1 => (u64_of(source)?, 16),
+                size => (size, 8),
+            };
+            let Some(next) = at.checked_add(size).filter(|_| size >= header) else { return Ok(()) };
+            if next > end {
+                self.truncated |= depth == 0;
+                return Ok(());
+            }
+            self.visit(source, kind, at + header, next, depth)?;
+            if depth == 0 && &kind == b"moov" {
+                return Ok(());
+            }
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn visit(
+        &mut self,
+        source: &mut (impl Read + Seek),
+        kind: [u8; 4],
+        body: u64,
+        end: u64,
+        depth: u32,
+    ) -> io::Result<()> {
+        match (depth, &kind) {
+            (0, b"moov") | (2, b"mdia" | b"edts") => self.children(source, body, end, depth + 1)?,
+            (1, b"trak") => {
+                self.tracks.push(Raw::default());
+                self.children(source, body, end, depth + 1)?;
+            }
+            (1, b"mvhd") => self.movie_timescale = after_times(source)?,
+            (2, b"tkhd") => {
+                let id = after_times(source)?;
+                self.with_track(|track| track.id = id);
+            }
+            (3, b"mdhd") => {
+                let timescale = after_times(source)?;
+                self.with_track(|track| track.timescale = timescale);
+            }
+            (3, b"elst") => {
+                let entries = entries(source, end)?;
+                self.with_track(|track| track.entries = entries);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn with_track(&mut self, change: impl FnOnce(&mut Raw)) {
+        if let Some(track) = self.tracks.last_mut() {
+            change(track);
+        }
+    }
+}
+
+/// The field behind creation and modification time, which mvhd, tkhd and mdhd have in common.
+fn after_times(source: &mut (impl Read + Seek)) -> io::Result<u32> {
+    let version = u32_of(source)? >> 24;
+    source.seek(SeekFrom::Current(if version == 1 { 16 } else { 8 }))?;
+    u32_of(source)
+}
+
+fn entries(source: &mut (impl Read + Seek), end: u64) -> io::Result<Vec<Entry>> {
+    let long = u32_of(source)? >> 24 == 1;
+    let count = u32_of(source)?;
+    if count > MAX_ENTRIES {
+        return Ok(Vec::new());
+    }
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        if source.stream_position()?.saturating_add(if long { 20 } else { 12 }) > end {
+            return Ok(Vec::new());
+        }
+        let (duration, media_time) = if long {
+            (u64_of(source)?, u64_of(source)?.cast_signed())
+        } else {
+            (u64::from(u32_of(source)?), i64::from(u32_of(source)?.cast_signed()))
+        };
+        u32_of(source)?;
+        entries.push(Entry { duration, media_time });
+    }
+    Ok(entries)
+}
+
+fn played(raw: &Raw, movie_timescale: u32) -> Option<Track> {
+    if raw.timescale == 0 || movie_timescale == 0 {
+        return None;
+    }
+    let mut played: Vec<Range<u64>> = Vec::new();
+    for entry in &raw.entries {
+        // Pauses are for keeping in step with the pictures.
+        let Ok(start) = u64::try_from(entry.media_time) else { continue };
+        let ticks = u128::from(entry.duration) * u128::from(raw.timescale) / u128::from(movie_timescale);
+        let end = match ticks {
+            // Of fragmented files, whose length was not known: to the end.
+            0 => u64::MAX,
+            ticks => start.saturating_add(u64::try_from(ticks).unwrap_or(u64::MAX)),
+        };
+        // Repetitions and jumps back would need seeking; such rare films are played straight through.
+        if played.last().is_some_and(|last| start < last.end) {
+            return None;
+        }
+        played.push(start..end);
+    }
+    (!played.is_empty()).then_some(Track { id: raw.id, timescale: raw.timescale, played })
+}
+
+fn u32_of(source: &mut impl Read) -> io::Result<u32> {
+    let mut bytes = [0; 4];
+    source.read_exact(&mut bytes)?;
+    Ok(u32::from_be_bytes(bytes))
+}
+
+fn u64_of(source: &mut impl Read) -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    source.read_exact(&mut bytes)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let mut bytes = (body.len() as u32 + 8).to_be_bytes().to_vec();
+        bytes.extend_from_slice(kind);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn words(words: &[i32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    fn movie(elst: &[i32]) -> Vec<u8> {
+        let trak = [
+            boxed(b"tkhd", &words(&[0, 0, 0, 7])),
+            boxed(b"edts", &boxed(b"elst", &words(elst))),
+            boxed(b"mdia", &boxed(b"mdhd", &words(&[0, 0, 0, 44_100]))),
+        ]
+        .concat();
+        let moov = [boxed(b"mvhd", &words(&[0, 0, 0, 1000])), boxed(b"trak", &trak)].concat();
+        [boxed(b"ftyp", b"isom"), boxed(b"mdat", &[0; 100]), boxed(b"moov", &moov)].concat()
+    }
+
+    #[test]
+    fn an_edit_says_what_is_played() -> io::Result<()> {
+        let found = read(&mut Cursor::new(movie(&[0, 1, 2000, 1024, 0x1_0000])))?;
+        let expected = Track { id: 7, timescale: 44_100, played: vec![1024..1024 + 88_200] };
+        assert_eq!(found, Movie { tracks: vec![expected], truncated: false });
+        Ok(())
+    }
+
+    #[test]
+    fn pauses_are_skipped_and_open_ends_stay_open() -> io::Result<()> {
+        let found = read(&mut Cursor::new(movie(&[0, 2, 500, -1, 0x1_0000, 0, 1024, 0x1_0000])))?;
+        assert_eq!(found.tracks.first().map(|track| track.played.clone()), Some(vec![1024..u64::MAX]));
+        Ok(())
+    }
+
+    #[test]
+    fn repetitions_mean_no_edits() -> io::Result<()> {
+        let found = read(&mut Cursor::new(movie(&[0, 2, 1000, 0, 0x1_0000, 1000, 0, 0x1_0000])))?;
+        assert_eq!(found.tracks, []);
+        Ok(())
+    }
+
+    #[test]
+    fn a_box_that_reaches_behind_the_end_is_noticed() -> io::Result<()> {
+        let mut bytes = movie(&[0, 0]);
+        bytes.truncate(60);
+        assert!(read(&mut Cursor::new(bytes))?.truncated);
+        Ok(())
+    }
+
+    #[test]
+    fn nonsense_is_survived() {
+        let whole = movie(&[0, 1, 2000, 1024, 0x1_0000]);
+        for at in 0..whole.len() {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let _ = read(&mut Cursor::new(&bytes));
+                let _ = read(&mut Cursor::new(&bytes[..at]));
+            }
+        }
+        assert_eq!(read(&mut Cursor::new(b"RIFF....WAVE")).ok(), Some(Movie::default()));
+    }
+}

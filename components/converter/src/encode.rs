@@ -1,0 +1,279 @@
+//! PCM to MP3 with LAME.
+//!
+//! LAME begins its output with an empty frame in place of the info frame (Xing/LAME header), which it
+//! knows only at the end: length, seek table, encoder delay and padding. So the output of [`Mp3`] is a
+//! body whose first bytes are to be replaced by [`Mp3::info_frame`], which is as long.
+
+use mp3lame_encoder::{Bitrate, BuildError, Builder, DualPcm, Encoder, FlushGap, MonoPcm, Quality, VbrMode};
+
+/// Samples per channel given to LAME at once.
+const BLOCK: usize = 4608;
+/// What LAME asks for at most when it flushes.
+const FLUSH_BYTES: usize = 7200;
+
+/// Below 64 kbit/s a frame of stereo has no room for the info frame's content.
+const BITRATES: [(u32, Bitrate); 10] = [
+    (64, Bitrate::Kbps64),
+    (80, Bitrate::Kbps80),
+    (96, Bitrate::Kbps96),
+    (112, Bitrate::Kbps112),
+    (128, Bitrate::Kbps128),
+    (160, Bitrate::Kbps160),
+    (192, Bitrate::Kbps192),
+    (224, Bitrate::Kbps224),
+    (256, Bitrate::Kbps256),
+    (320, Bitrate::Kbps320),
+];
+
+const QUALITIES: [Quality; 10] = [
+    Quality::Best,
+    Quality::SecondBest,
+    Quality::NearBest,
+    Quality::VeryNice,
+    Quality::Nice,
+    Quality::Good,
+    Quality::Decent,
+    Quality::Ok,
+    Quality::SecondWorst,
+    Quality::Worst,
+];
+
+/// The sample rates of MPEG audio layer III.
+const RATES: [u32; 9] = [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
+/// How to encode.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    bitrate: Bitrate,
+    quality: Option<Quality>,
+}
+
+impl Default for Settings {
+    /// 128 kbit/s at LAME's own choice of quality.
+    fn default() -> Self {
+        Self { bitrate: Bitrate::Kbps128, quality: None }
+    }
+}
+
+/// A setting has a value that LAME does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSetting {
+    /// Not a bit rate that is offered.
+    #[error("MP3_BITRATE is `{0}`; set it to one of 64 80 96 112 128 160 192 224 256 320 (kbit/s)")]
+    Bitrate(String),
+    /// Not a quality.
+    #[error("MP3_QUALITY is `{0}`; set it to a number from 0 (best) to 9 (fastest)")]
+    Quality(String),
+}
+
+impl Settings {
+    /// From the component's environment: `MP3_BITRATE` in kbit/s and `MP3_QUALITY`, 0 (best) to 9 (fastest);
+    /// absent or empty means the default.
+    ///
+    /// # Errors
+    /// A value is not one of the possible ones.
+    pub fn parse(bitrate: Option<&str>, quality: Option<&str>) -> Result<Self, InvalidSetting> {
+        let mut settings = Self::default();
+        if let Some(text) = bitrate.map(str::trim).filter(|text| !text.is_empty()) {
+            let known = text.parse().ok().and_then(|kbit: u32| BITRATES.iter().find(|(rate, _)| *rate == kbit));
+            settings.bitrate = known.ok_or_else(|| InvalidSetting::Bitrate(text.into()))?.1;
+        }
+        if let Some(text) = quality.map(str::trim).filter(|text| !text.is_empty()) {
+            let known = text.parse().ok().and_then(|index: usize| QUALITIES.get(index));
+            settings.quality = Some(*known.ok_or_else(|| InvalidSetting::Quality(text.into()))?);
+        }
+        Ok(settings)
+    }
+}
+
+/// LAME refused or failed; what it said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("LAME: {0}")]
+pub struct EncodeError(String);
+
+impl From<BuildError> for EncodeError {
+    fn from(error: BuildError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<mp3lame_encoder::EncodeError> for EncodeError {
+    fn from(error: mp3lame_encoder::EncodeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// An MP3 in the making.
+pub struct Mp3 {
+    lame: Encoder,
+    rate: u32,
+    samples: u64,
+}
+
+impl Mp3 {
+    /// An encoder for 1 or 2 channels at a sample rate, which LAME converts if MP3 does not know it.
+    ///
+    /// # Errors
+    /// LAME refuses the combination or has no memory.
+    pub fn new(rate: u32, channels: usize, settings: Settings) -> Result<Self, EncodeError> {
+        let mut builder = Builder::new().ok_or(BuildError::NoMem)?;
+        builder.set_num_channels(if channels == 1 { 1 } else { 2 })?;
+        builder.set_sample_rate(rate)?;
+        builder.set_output_sample_rate(core::num::NonZeroU32::new(output_rate(rate)))?;
+        builder.set_vbr_mode(VbrMode::Off)?;
+        builder.set_brate(settings.bitrate)?;
+        if let Some(quality) = settings.quality {
+            builder.set_quality(quality)?;
+        }
+        builder.set_to_write_vbr_tag(true)?;
+        let lame = builder.build()?;
+        Ok(Self { lame, rate, samples: 0 })
+    }
+
+    /// Encodes one plane of samples (-1 to 1) per channel, equally long, and appends what is ready to `out`.
+    ///
+    /// # Errors
+    /// LAME failed.
+    pub fn encode(&mut self, planes: &[&[f32]], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let (Some(left), right) = (planes.first(), planes.get(1)) else { return Ok(()) };
+        let mut at = 0;
+        while let Some(rest) = left.get(at..).filter(|rest| !rest.is_empty()) {
+            let count = rest.len().min(BLOCK);
+            out.reserve(mp3lame_encoder::max_required_buffer_size(BLOCK));
+            match (rest.get(..count), right.map(|right| right.get(at..at + count))) {
+                (Some(mono), None) => self.lame.encode_to_vec(MonoPcm(mono), out)?,
+                (Some(left), Some(Some(right))) => self.lame.encode_to_vec(DualPcm { left, right }, out)?,
+                _ => return Err(EncodeError("the planes differ in length".into())),
+            };
+            self.samples = self.samples.saturating_add(count as u64);
+            at += count;
+        }
+        Ok(())
+    }
+
+    /// Encodes what LAME still holds and appends it to `out`; the body is complete then.
+    ///
+    /// # Errors
+    /// LAME failed.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if self.samples == 0 {
+            return Ok(());
+        }
+        out.reserve(mp3lame_encoder::max_required_buffer_size(0).max(FLUSH_BYTES));
+        self.lame.flush_to_vec::<FlushGap>(out)?;
+        Ok(())
+    }
+
+    /// The info frame of the body that was finished; it takes the place of as many bytes at its start.
+    ///
+    /// # Errors
+    /// LAME makes none, as when nothing was encoded.
+    pub fn info_frame(&self) -> Result<Vec<u8>, EncodeError> {
+        let size = self.lame.lame_tag_size();
+        let mut frame = Vec::with_capacity(size);
+        self.lame.lame_tag_encode_to_vec(&mut frame);
+        if size > 0 && frame.len() == size { Ok(frame) } else { Err(EncodeError("no info frame".into())) }
+    }
+
+    /// Samples per channel encoded.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Seconds of sound encoded.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.samples as f64 / f64::from(self.rate)
+    }
+}
+
+/// The rate of the MP3: the input's, or the next higher one that exists, or, above them all, the one of
+/// which the input's is a multiple.
+fn output_rate(input: u32) -> u32 {
+    let next = RATES.into_iter().find(|rate| *rate >= input);
+    next.unwrap_or(if input.is_multiple_of(11_025) { 44_100 } else { 48_000 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sine(rate: u32, seconds: f64) -> Vec<f32> {
+        let count = (f64::from(rate) * seconds) as usize;
+        (0..count).map(|i| (i as f64 / f64::from(rate) * 440.0 * std::f64::consts::TAU).sin() as f32 * 0.5).collect()
+    }
+
+    fn encode(rate: u32, channels: usize, seconds: f64, settings: Settings) -> Result<(Vec<u8>, f64), EncodeError> {
+        let plane = sine(rate, seconds);
+        let planes = vec![plane.as_slice(); channels];
+        let mut mp3 = Mp3::new(rate, channels, settings)?;
+        let mut body = Vec::new();
+        mp3.encode(&planes, &mut body)?;
+        mp3.finish(&mut body)?;
+        let info = mp3.info_frame()?;
+        body.splice(..info.len(), info);
+        Ok((body, mp3.seconds()))
+    }
+
+    #[test]
+    fn the_body_starts_with_an_info_frame_that_says_its_length() -> Result<(), EncodeError> {
+        let (body, seconds) = encode(44_100, 2, 3.0, Settings::default())?;
+        assert!((seconds - 3.0).abs() < 1e-9);
+        let at = body.windows(4).position(|four| four == b"Info").expect("an Info header");
+        assert_eq!(body[0], 0xff);
+        let number = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().expect("four bytes"));
+        let (flags, frames, bytes) = (number(at + 4), number(at + 8), number(at + 12));
+        assert_eq!(flags & 3, 3);
+        assert_eq!(bytes as usize, body.len());
+        let lame = &body[at + 120..];
+        assert_eq!(&lame[..4], b"LAME");
+        let delay = u32::from(lame[21]) << 4 | u32::from(lame[22]) >> 4;
+        let padding = (u32::from(lame[22]) & 15) << 8 | u32::from(lame[23]);
+        assert_eq!(frames * 1152 - delay - padding, 3 * 44_100);
+        Ok(())
+    }
+
+    #[test]
+    fn every_bitrate_quality_rate_and_channel_count_works() -> Result<(), EncodeError> {
+        for (kbit, _) in BITRATES {
+            let settings = Settings::parse(Some(&kbit.to_string()), None).expect("a known bit rate");
+            let (body, _) = encode(44_100, 2, 2.0, settings)?;
+            let expected = kbit as f64 * 1000.0 / 8.0 * 2.0;
+            assert!((body.len() as f64 / expected - 1.0).abs() < 0.1, "{kbit}: {}", body.len());
+        }
+        for quality in 0..10 {
+            let settings = Settings::parse(None, Some(&quality.to_string())).expect("a known quality");
+            encode(32_000, 1, 0.2, settings)?;
+        }
+        for rate in [2000, 8000, 11_025, 22_050, 37_800, 44_100, 48_000, 88_200, 96_000, 192_000, 384_000] {
+            for channels in [1, 2] {
+                let (body, _) = encode(rate, channels, 0.5, Settings::default())?;
+                assert!(body.len() > 1000, "{rate} {channels}: {}", body.len());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_sample_is_enough_but_nothing_is_not() -> Result<(), EncodeError> {
+        assert!(encode(44_100, 2, 0.000_03, Settings::default())?.0.len() > 400);
+        assert!(encode(44_100, 2, 0.0, Settings::default()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn settings_that_lame_does_not_know_are_named() {
+        assert!(matches!(Settings::parse(Some("129"), None), Err(InvalidSetting::Bitrate(text)) if text == "129"));
+        assert!(matches!(Settings::parse(None, Some("best")), Err(InvalidSetting::Quality(_))));
+        assert!(Settings::parse(Some(" "), Some("")).is_ok());
+    }
+
+    #[test]
+    fn rates_are_kept_or_raised_or_divided() {
+        let cases = [(1, 8000), (8000, 8000), (37_800, 44_100), (96_000, 48_000), (88_200, 44_100), (50_000, 48_000)];
+        for (input, output) in cases {
+            assert_eq!(output_rate(input), output);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The component `converter`: turns the videos of the queue `video` into MP3s.
+//!
+//! ```text
+//! component (Wasm only: queue, stores, streams)
+//!   -> job       what to do with a delivery; what is committed at its end
+//!   -> convert   one file to one MP3, in steps
+//!        -> decode -> source, edits, mix
+//!        -> encode, tags
+//! ```
+//!
+//! Everything but `component` runs natively too, which is how it is tested. Trying again gives the same
+//! MP3 under the same key, and the job record's version decides who ends the job: so a crash anywhere,
+//! or two converters at once, leave one MP3 and one message.
+
+pub mod convert;
+pub mod decode;
+pub mod edits;
+pub mod encode;
+pub mod mix;
+pub mod reason;
+pub mod source;
+pub mod tags;

@@ -1,0 +1,137 @@
+//! Any channel layout to one or two channels.
+
+use symphonia::core::audio::{Channels, Position};
+
+/// Beyond this a sample is a defect, and LAME is not made for it; full scale is 1.
+const LIMIT: f32 = 4.0;
+/// 3 dB down, for what is heard in both ears (ITU-R BS.775).
+const HALF_POWER: f32 = std::f32::consts::FRAC_1_SQRT_2;
+
+/// How much of every input channel goes to left and right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mix {
+    weights: Vec<(f32, f32)>,
+    mono: bool,
+}
+
+impl Mix {
+    /// From a layout to `outputs` (1 or 2) channels; loud enough, but never louder than full scale.
+    #[must_use]
+    pub fn new(channels: &Channels, outputs: usize) -> Self {
+        let count = channels.count();
+        let mut weights: Vec<(f32, f32)> = match channels {
+            _ if count == 1 => vec![(1.0, 1.0)],
+            Channels::Positioned(positions) if count > 2 => positions.iter().map(weight).collect(),
+            // Files that only count their channels have them in the order of WAVE.
+            Channels::Discrete(_) if count > 2 => by_count(count),
+            _ => (0..count).map(|index| if index % 2 == 0 { (1.0, 0.0) } else { (0.0, 1.0) }).collect(),
+        };
+        let mono = outputs == 1;
+        if mono {
+            for weight in &mut weights {
+                *weight = (weight.0 + weight.1, 0.0);
+            }
+        }
+        let sum = weights.iter().fold((0.0_f32, 0.0_f32), |sum, weight| (sum.0 + weight.0, sum.1 + weight.1));
+        let scale = sum.0.max(sum.1).max(1.0).recip();
+        for weight in &mut weights {
+            *weight = (weight.0 * scale, weight.1 * scale);
+        }
+        Self { weights, mono }
+    }
+
+    /// Appends the mixed samples to one or two planes.
+    pub fn apply(&self, input: &[Vec<f32>], output: &mut [Vec<f32>]) {
+        for (side, plane) in output.iter_mut().enumerate() {
+            let start = plane.len();
+            plane.resize(start + input.first().map_or(0, Vec::len), 0.0);
+            let added = plane.get_mut(start..).unwrap_or_default();
+            for (channel, (left, right)) in input.iter().zip(&self.weights) {
+                let weight = if side == 0 || self.mono { *left } else { *right };
+                if weight != 0.0 {
+                    for (out, sample) in added.iter_mut().zip(channel) {
+                        *out += sample * weight;
+                    }
+                }
+            }
+            for sample in added {
+                *sample = if sample.is_finite() { sample.clamp(-LIMIT, LIMIT) } else { 0.0 };
+            }
+        }
+    }
+}
+
+fn by_count(count: usize) -> Vec<(f32, f32)> {
+    let positions = u32::try_from(count).ok().and_then(Position::from_wave_channel_count);
+    positions.map_or_else(|| vec![(1.0, 1.0); count], |positions| positions.iter().map(weight).collect())
+}
+
+fn weight(position: Position) -> (f32, f32) {
+    let left = Position::FRONT_LEFT | Position::FRONT_LEFT_CENTER | Position::FRONT_LEFT_WIDE;
+    let right = Position::FRONT_RIGHT | Position::FRONT_RIGHT_CENTER | Position::FRONT_RIGHT_WIDE;
+    let left_behind = Position::REAR_LEFT | Position::SIDE_LEFT | Position::TOP_FRONT_LEFT | Position::TOP_REAR_LEFT;
+    let right_behind =
+        Position::REAR_RIGHT | Position::SIDE_RIGHT | Position::TOP_FRONT_RIGHT | Position::TOP_REAR_RIGHT;
+    // Of the two bass channels, which most loudspeakers for two channels cannot reproduce, nothing.
+    let center = Position::FRONT_CENTER | Position::TOP_CENTER | Position::TOP_FRONT_CENTER;
+    if left.contains(position) {
+        (1.0, 0.0)
+    } else if right.contains(position) {
+        (0.0, 1.0)
+    } else if left_behind.contains(position) {
+        (HALF_POWER, 0.0)
+    } else if right_behind.contains(position) {
+        (0.0, HALF_POWER)
+    } else if center.contains(position) {
+        (HALF_POWER, HALF_POWER)
+    } else if position == Position::REAR_CENTER {
+        (0.5, 0.5)
+    } else {
+        (0.0, 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mixed(channels: Channels, outputs: usize, input: &[f32]) -> Vec<f32> {
+        let input: Vec<Vec<f32>> = input.iter().map(|sample| vec![*sample]).collect();
+        let mut output = vec![Vec::new(); outputs];
+        Mix::new(&channels, outputs).apply(&input, &mut output);
+        output.concat()
+    }
+
+    #[test]
+    fn one_and_two_channels_stay_as_they_are() {
+        let stereo = || Channels::Positioned(Position::FRONT_LEFT | Position::FRONT_RIGHT);
+        assert_eq!(mixed(Channels::Positioned(Position::FRONT_LEFT), 1, &[0.5]), [0.5]);
+        assert_eq!(mixed(stereo(), 2, &[0.5, -0.25]), [0.5, -0.25]);
+        assert_eq!(mixed(Channels::Discrete(2), 2, &[0.5, -0.25]), [0.5, -0.25]);
+        assert_eq!(mixed(stereo(), 1, &[0.5, -0.25]), [0.125]);
+        assert_eq!(mixed(Channels::Discrete(1), 2, &[0.5]), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn surround_keeps_its_sides_and_its_centre_and_never_clips() {
+        let surround = Position::FRONT_LEFT
+            | Position::FRONT_RIGHT
+            | Position::FRONT_CENTER
+            | Position::LFE1
+            | Position::REAR_LEFT
+            | Position::REAR_RIGHT;
+        let all = mixed(Channels::Positioned(surround), 2, &[1.0; 6]);
+        assert!(all.iter().all(|sample| (0.99..=1.0).contains(sample)), "{all:?}");
+        let left = mixed(Channels::Positioned(surround), 2, &[1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert!(left[0] > 0.4 && left[1] == 0.0, "{left:?}");
+        let centre = mixed(Channels::Positioned(surround), 2, &[0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        assert!(centre[0] > 0.28 && centre[0] == centre[1], "{centre:?}");
+    }
+
+    #[test]
+    fn defects_are_silenced_or_bounded() {
+        let defects = mixed(Channels::Discrete(2), 2, &[f32::NAN, f32::INFINITY]);
+        assert_eq!(defects, [0.0, 0.0]);
+        assert_eq!(mixed(Channels::Discrete(1), 1, &[-1e30]), [-LIMIT]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Why a file cannot be converted, in words for its owner.
+
+use std::fmt;
+
+/// A fault of the file: trying again does not help. `Display` is what the owner reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing was uploaded.
+    Empty,
+    /// No known container was found.
+    NotMedia,
+    /// A known container whose structure makes no sense.
+    Damaged,
+    /// The file stops before the part that is needed to read it.
+    EndsEarly,
+    /// Pictures only.
+    NoAudio,
+    /// There is an audio track, but in a format that nothing here decodes.
+    Unsupported(Option<&'static str>),
+    /// An audio track without a single playable sample.
+    SilentTrack,
+    /// The upload disappeared from its store.
+    Gone,
+    /// The decoder broke down over this file.
+    Crashed,
+    /// Every attempt but this one ended without an answer.
+    GivenUp,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("The file is empty."),
+            Self::NotMedia => f.write_str("The file is not a video or audio file we can read."),
+            Self::Damaged => f.write_str("The file is damaged: its content does not make sense as video or audio."),
+            Self::EndsEarly => f.write_str(
+                "The file ends too early, so it cannot be played. Perhaps the upload or the recording was cut off; \
+                 please upload the whole file.",
+            ),
+            Self::NoAudio => f.write_str("The file has no audio track."),
+            Self::Unsupported(Some(codec)) => write!(f, "The file's audio track is {codec}, which we cannot read."),
+            Self::Unsupported(None) => f.write_str("The file's audio track is in a format we cannot read."),
+            Self::SilentTrack => f.write_str("The file's audio track has nothing in it."),
+            Self::Gone => f.write_str("The uploaded file is no longer there. Please upload it again."),
+            Self::Crashed => f.write_str("The file cannot be read: its content is damaged or very unusual."),
+            Self::GivenUp => f.write_str("The conversion was tried several times and never came to its end."),
+        }
+    }
+}
+
+impl std::error::Error for Reason {}
+
+/// What the owner should know about an MP3 that was made nevertheless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// The file stopped before its announced end.
+    EndsEarly,
+    /// From some point on the file was unreadable.
+    StopsEarly,
+    /// Some pieces could not be decoded.
+    Gaps,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::EndsEarly => "The file ends too early; everything up to there was converted.",
+            Self::StopsEarly => "The file is damaged; everything up to the damage was converted.",
+            Self::Gaps => "Parts of the file's sound are damaged; they are silent in the MP3.",
+        })
+    }
+}
