@@ -1,7 +1,7 @@
 //! Users, passwords and tokens; other components call it through `tessera:auth`.
 //!
 //! - [`account`]: what an account is and which registrations are acceptable;
-//! - [`password`]: Argon2id;
+//! - [`password`]: how passwords are hashed, with Argon2id;
 //! - [`token`]: JSON Web Tokens and their signing key.
 //!
 //! Everything secret is a [`secrecy`] type until it is hashed or stored, so no `Debug` shows it.

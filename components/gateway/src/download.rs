@@ -5,6 +5,7 @@ use http::header::{
     HeaderName, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
+use http_range_header::{EndPosition, StartPosition};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What RFC 8187's `attr-char` leaves as it is, beside letters and digits.
@@ -79,27 +80,30 @@ pub fn select(conditions: Conditions<'_>, etag: &str, size: u64) -> Part {
     if conditions.if_range.is_some_and(|tag| tag.trim() != quoted) {
         return Part::Whole;
     }
-    let Ok(ranges) = http_range_header::parse_range_header(range.trim()) else { return Part::Whole };
-    if ranges.ranges.len() != 1 {
-        return Part::Whole;
-    }
-    match ranges.validate(size) {
-        Ok(ranges) => match ranges.first() {
-            Some(range) if range.end() >= range.start() => {
-                Part::Range { offset: *range.start(), length: (range.end() - range.start()).saturating_add(1) }
-            }
-            _ => Part::Whole,
-        },
-        // A last byte before the first is a malformed range (section 14.1.1), not one behind the end.
-        Err(_) if is_reversed(range) => Part::Whole,
-        Err(_) => Part::Unsatisfiable,
+    match http_range_header::parse_range_header(range.trim()).as_ref().map(|parsed| parsed.ranges.as_slice()) {
+        Ok([range]) => resolve(range.start, range.end, size),
+        _ => Part::Whole,
     }
 }
 
-fn is_reversed(range: &str) -> bool {
-    let bounds = range.trim().strip_prefix("bytes=").and_then(|bounds| bounds.split_once('-'));
-    let Some((start, end)) = bounds else { return false };
-    matches!((start.trim().parse::<u64>(), end.trim().parse::<u64>()), (Ok(start), Ok(end)) if end < start)
+/// A range of an object of `size` bytes (section 14.1.2). The library's own way of doing this
+/// refuses a suffix that is longer than the object, where the standard wants all of it.
+fn resolve(start: StartPosition, end: EndPosition, size: u64) -> Part {
+    let Some(last) = size.checked_sub(1) else { return Part::Unsatisfiable };
+    let offset = match start {
+        StartPosition::Index(start) => start,
+        StartPosition::FromLast(suffix) => size.saturating_sub(suffix),
+    };
+    let end = match end {
+        // A last byte before the first is a malformed range, not one behind the end.
+        EndPosition::Index(end) if end < offset => return Part::Whole,
+        EndPosition::Index(end) => end.min(last),
+        EndPosition::LastByte => last,
+    };
+    match end.checked_sub(offset) {
+        Some(distance) => Part::Range { offset, length: distance.saturating_add(1) },
+        None => Part::Unsatisfiable,
+    }
 }
 
 /// The headers of an answer.
@@ -184,6 +188,8 @@ mod tests {
     fn ranges_behind_the_end_are_416_and_nonsense_is_ignored() {
         assert_eq!(range("bytes=100-"), Part::Unsatisfiable);
         assert_eq!(range("bytes=500-600"), Part::Unsatisfiable);
+        let empty = Conditions { range: Some("bytes=0-"), ..Conditions::default() };
+        assert_eq!(select(empty, "e", 0), Part::Unsatisfiable);
         for nonsense in ["bytes=", "bytes=a-b", "lines=1-2", "bytes=0-1,5-6", "bytes=9-5", "0-9"] {
             assert_eq!(range(nonsense), Part::Whole, "{nonsense}");
         }
