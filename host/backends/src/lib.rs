@@ -3,3 +3,10 @@
 
 pub mod embedded;
 pub mod files;
+pub mod idempotent;
+pub mod maildir;
+mod message;
+#[cfg(feature = "redis")]
+pub mod redis;
+#[cfg(feature = "smtp")]
+pub mod smtp;

@@ -7,7 +7,9 @@
 // Cases fail by panicking, like any test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+pub mod blob;
 pub mod kv;
+pub mod mail;
 pub mod publish;
 pub mod queue;
 
@@ -52,6 +54,16 @@ mod tests {
             ],
             include_str!("conformance/kv.rs"),
         );
+        compare(
+            &[
+                include_str!("conformance/blob/changing.rs"),
+                include_str!("conformance/blob/listing.rs"),
+                include_str!("conformance/blob/putting.rs"),
+                include_str!("conformance/blob/reading.rs"),
+            ],
+            include_str!("conformance/blob.rs"),
+        );
+        compare(&[include_str!("conformance/mail/cases.rs")], include_str!("conformance/mail.rs"));
         compare(&[include_str!("conformance/publish.rs")], include_str!("conformance/publish.rs"));
         compare(
             &[

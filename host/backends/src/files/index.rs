@@ -48,11 +48,7 @@ impl Record {
 
     /// The object's properties. Its hash is its entity tag.
     pub(super) fn info(&self, key: Key) -> Info {
-        use std::fmt::Write as _;
-        let mut sha256 = String::with_capacity(64);
-        for byte in self.sha256 {
-            let _ = write!(sha256, "{byte:02x}");
-        }
+        let sha256 = hex::encode(self.sha256);
         Info {
             key,
             size: self.size,

@@ -1,0 +1,14 @@
+//! The suites of `tessera_capability::conformance`, run over every engine, and what only one
+//! engine can show. One binary, because linking takes longer than testing.
+
+#[path = "conformance/crash.rs"]
+mod crash;
+#[path = "conformance/embedded.rs"]
+mod embedded;
+#[path = "conformance/files.rs"]
+mod files;
+#[path = "conformance/maildir.rs"]
+mod maildir;
+#[cfg(feature = "smtp")]
+#[path = "conformance/smtp.rs"]
+mod smtp;

@@ -1,0 +1,172 @@
+//! The outbox: the suite, and what is on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tessera_backends::maildir::Outbox;
+use tessera_capability::Error;
+use tessera_capability::conformance::mail::{Delivered, Refuses, Service};
+use tessera_capability::mail::{IDEMPOTENCY_WINDOW, Message, Sender};
+use tessera_capability::time::{Clock, SystemClock, Timestamp};
+use tokio::sync::RwLock;
+
+const FROM: &str = "Application <app@example.org>";
+
+struct Maildir {
+    dir: PathBuf,
+    outbox: std::sync::Mutex<Option<Arc<Outbox>>>,
+    /// Keeps the outbox open while it is used.
+    restart: RwLock<()>,
+}
+
+fn open(dir: &Path) -> Arc<Outbox> {
+    Arc::new(Outbox::open(dir, FROM, Arc::new(SystemClock)).unwrap())
+}
+
+#[async_trait]
+impl Service for Maildir {
+    fn sender(&self) -> Arc<dyn Sender> {
+        self.outbox.lock().unwrap().clone().unwrap()
+    }
+
+    async fn delivered(&self) -> Vec<Delivered> {
+        let _open = self.restart.read().await;
+        messages(&self.dir).iter().map(|path| delivered(&fs::read(path).unwrap())).collect()
+    }
+
+    async fn restarted(&self) -> Arc<dyn Sender> {
+        let _closed = self.restart.write().await;
+        let mut outbox = self.outbox.lock().unwrap();
+        *outbox = None;
+        let opened = open(&self.dir);
+        *outbox = Some(opened.clone());
+        opened
+    }
+
+    fn refuses(&self) -> Option<Refuses> {
+        None
+    }
+}
+
+/// Parts a file of the outbox into the envelope and the message.
+fn delivered(file: &[u8]) -> Delivered {
+    let text = String::from_utf8(file.to_vec()).unwrap();
+    assert!(!text.contains('\r'), "lines of a maildir end with a line feed alone");
+    let header = text.strip_prefix("X-Envelope-To: ").expect("the envelope");
+    let end = header.find("\nMessage-ID").expect("the message");
+    let recipients = header[..end].split(",\n ").map(str::to_owned).collect();
+    Delivered { recipients, raw: header[end + 1..].as_bytes().to_vec() }
+}
+
+/// The new messages.
+fn messages(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir.join("new")).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+async fn make() -> Option<(Arc<dyn Service>, TempDir)> {
+    let dir = TempDir::new().unwrap();
+    let service = Maildir {
+        dir: dir.path().to_owned(),
+        outbox: std::sync::Mutex::new(Some(open(dir.path()))),
+        restart: RwLock::new(()),
+    };
+    Some((Arc::new(service), dir))
+}
+
+tessera_capability::mail_suite!(make);
+
+fn message(key: Option<&str>) -> Message {
+    Message {
+        to: vec!["user@example.net".into()],
+        subject: "Subject".into(),
+        text: Some("Hello.".into()),
+        idempotency_key: key.map(str::to_owned),
+        ..Message::default()
+    }
+}
+
+#[tokio::test]
+async fn reading_and_deleting_does_not_forget_a_key() {
+    let dir = TempDir::new().unwrap();
+    let outbox = open(dir.path());
+    for key in ["read", "deleted"] {
+        assert!(outbox.send("component", message(Some(key))).await.unwrap().sent);
+        let file = messages(dir.path()).pop().unwrap();
+        if key == "read" {
+            // As a mail program does it.
+            let seen = format!("{}:2,S", file.file_name().unwrap().to_str().unwrap());
+            fs::rename(&file, dir.path().join("cur").join(seen)).unwrap();
+        } else {
+            fs::remove_file(&file).unwrap();
+        }
+        assert!(!outbox.send("component", message(Some(key))).await.unwrap().sent);
+    }
+    assert!(messages(dir.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_message_cut_off_before_its_key_is_removed_and_after_it_is_delivered() {
+    let dir = TempDir::new().unwrap();
+    let outbox = open(dir.path());
+    let receipt = outbox.send("component", message(Some("key"))).await.unwrap();
+    drop(outbox);
+    let new = messages(dir.path()).pop().unwrap();
+    let name = new.file_name().unwrap().to_owned();
+    // Back to where a crash behind the commit point leaves it, and another one before it.
+    fs::rename(&new, dir.path().join("tmp").join(&name)).unwrap();
+    fs::write(dir.path().join("tmp/0123456789abcdef0123456789abcdef"), "half a mess").unwrap();
+    fs::write(dir.path().join("tmp/other"), "another program's").unwrap();
+
+    let outbox = open(dir.path());
+    assert_eq!(messages(dir.path()), [new]);
+    assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 1);
+    let again = outbox.send("component", message(Some("key"))).await.unwrap();
+    assert_eq!((again.sent, again.message_id), (false, receipt.message_id));
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out() {
+    let dir = TempDir::new().unwrap();
+    let outbox = open(dir.path());
+    let error = Outbox::open(dir.path(), FROM, Arc::new(SystemClock)).err().unwrap();
+    assert!(matches!(error, Error::Unavailable { .. }) && error.to_string().contains("in use"), "{error}");
+    drop(outbox);
+    open(dir.path());
+}
+
+#[test]
+fn the_sender_must_be_an_address() {
+    let dir = TempDir::new().unwrap();
+    let error = Outbox::open(dir.path(), "nobody", Arc::new(SystemClock)).err().unwrap();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+    Outbox::open(dir.path(), "Tessera <tessera@localhost>", Arc::new(SystemClock)).unwrap();
+}
+
+/// A clock that stands until it is set.
+struct Hand(AtomicU64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[tokio::test]
+async fn keys_are_remembered_for_the_window_and_not_for_ever() {
+    let dir = TempDir::new().unwrap();
+    let start = SystemClock.now();
+    let clock = Arc::new(Hand(AtomicU64::new(start.0)));
+    let outbox = Outbox::open(dir.path(), FROM, clock.clone()).unwrap();
+    assert!(outbox.send("component", message(Some("key"))).await.unwrap().sent);
+    clock.0.store(start.saturating_add(IDEMPOTENCY_WINDOW).0, Ordering::Relaxed);
+    assert!(!outbox.send("component", message(Some("key"))).await.unwrap().sent);
+    let later = start.saturating_add(IDEMPOTENCY_WINDOW + Duration::from_secs(3 * 24 * 3600));
+    clock.0.store(later.0, Ordering::Relaxed);
+    outbox.send("component", message(None)).await.unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("sent")).unwrap().count(), 0);
+}
