@@ -9,6 +9,9 @@ mod embedded;
 mod files;
 #[path = "conformance/maildir.rs"]
 mod maildir;
+#[cfg(feature = "redis")]
+#[path = "conformance/redis.rs"]
+mod redis;
 #[cfg(feature = "smtp")]
 #[path = "conformance/smtp.rs"]
 mod smtp;
