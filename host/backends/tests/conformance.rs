@@ -5,6 +5,8 @@
 mod crash;
 #[path = "conformance/embedded.rs"]
 mod embedded;
+#[path = "conformance/embedded_crash.rs"]
+mod embedded_crash;
 #[path = "conformance/files.rs"]
 mod files;
 #[path = "conformance/maildir.rs"]
