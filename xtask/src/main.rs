@@ -36,7 +36,7 @@ enum Verb {
     ///
     /// Installs: the Rust target wasm32-wasip2 and the components rustfmt and clippy (rustup), a C compiler and C
     /// library for WebAssembly, redis-server, ffmpeg and python3-venv (apt-get, as root or by passwordless sudo),
-    /// aiosmtpd (pip, into target/venv) and cargo-deny (cargo, into target/tools).
+    /// aiosmtpd (pip, into target/test-venv) and cargo-deny (cargo, into target/tools).
     ///
     /// With WASI_SDK_PATH set, that WASI SDK is the C compiler for WebAssembly. Without apt-get it lists what is
     /// missing.

@@ -87,7 +87,7 @@ fn debian(workspace: &Workspace, parts: &[Part]) -> Result<bool> {
     }
     needs.extend(programs(parts, |program| match program {
         // Debian splits off what venv needs inside.
-        "python3-venv" => python().is_some() || venv_python(workspace).is_file(),
+        "python3-venv" => python().is_some() || test_python(workspace).is_file(),
         program => succeeds(Command::new("sh").args(["-c", "command -v \"$0\"", program])),
     }));
     if needs.is_empty() {
@@ -121,25 +121,21 @@ fn python() -> Option<&'static str> {
         .find(|python| succeeds(Command::new(python).args(["-c", "import venv, ensurepip"])))
 }
 
-/// The programs of the virtual environment that `Part::Test` makes; tests find `python3` here.
-pub(crate) fn venv_programs(workspace: &Workspace) -> PathBuf {
-    workspace.path("target/venv/bin")
-}
-
-fn venv_python(workspace: &Workspace) -> PathBuf {
-    venv_programs(workspace).join("python3")
+/// The Python of the virtual environment that `Part::Test` makes: it has aiosmtpd.
+pub(crate) fn test_python(workspace: &Workspace) -> PathBuf {
+    workspace.path("target/test-venv/bin/python")
 }
 
 fn smtp_server(workspace: &Workspace, parts: &[Part]) -> Result<bool> {
-    let installed = venv_python(workspace);
+    let installed = test_python(workspace);
     if !parts.contains(&Part::Test) || succeeds(Command::new(&installed).args(["-c", "import aiosmtpd"])) {
         return Ok(true);
     }
-    eprintln!("Installing aiosmtpd into target/venv: the SMTP server that tests send mail to");
+    eprintln!("Installing aiosmtpd into target/test-venv: the SMTP server that tests send mail to");
     let Some(python) = python() else {
         bail!("python3 cannot make virtual environments: install its modules venv and ensurepip");
     };
-    run(workspace.command(python).args(["-m", "venv", "target/venv"]))?;
+    run(workspace.command(python).args(["-m", "venv", "target/test-venv"]))?;
     run(Command::new(&installed).args(["-m", "pip", "install", "--quiet", &format!("aiosmtpd=={AIOSMTPD}")]))?;
     Ok(false)
 }

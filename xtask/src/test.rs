@@ -1,7 +1,5 @@
 //! Running every test, and adding up the results.
 
-use std::env;
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -25,7 +23,7 @@ pub(crate) fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Totals>
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).args(filter);
     // Every server was just installed, so a test that misses one has to fail.
-    cargo.env("REQUIRE_SERVICES", "1").env("PATH", path_with_venv(workspace)?);
+    cargo.env("REQUIRE_SERVICES", "1").env("TESSERA_TEST_PYTHON", setup::test_python(workspace));
     count(&mut cargo, &mut std::io::stdout())
 }
 
@@ -35,13 +33,6 @@ fn fixtures(workspace: &Workspace) -> Result<()> {
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--workspace", "--target", WASM_TARGET, "--target-dir", "target"]);
     run(cargo.arg("--manifest-path").arg(manifest))
-}
-
-/// The search path with the virtual environment first, where `python3` has what tests need.
-fn path_with_venv(workspace: &Workspace) -> Result<OsString> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let directories = std::iter::once(setup::venv_programs(workspace)).chain(env::split_paths(&path));
-    env::join_paths(directories).context("the path of the workspace has a colon in it")
 }
 
 /// Runs `cargo test`, copying its output to `out` as it comes, and adds up what it reports. A failure outside of the tests,
