@@ -280,15 +280,17 @@ impl Audio {
 fn heard(heard: &Heard, block: Block, last: bool, rate: u32) -> Vec<Vec<f32>> {
     let frames = block.frames() as u64;
     let end = block.start.saturating_add_unsigned(frames);
-    let keep: Vec<Range<u64>> = match heard {
+    let positive;
+    let keep: &[Range<u64>] = match heard {
         Heard::All => return block.planes,
         Heard::Positive => {
             // Block times in Matroska are in milliseconds by default, so only what differs by more is meant.
             let slack = u64::from(rate / 500);
             let length = block.length.filter(|length| last && length + slack < frames).unwrap_or(frames);
-            vec![0..u64::try_from(block.start.saturating_add_unsigned(length)).unwrap_or(0)]
+            positive = 0..u64::try_from(block.start.saturating_add_unsigned(length)).unwrap_or(0);
+            std::slice::from_ref(&positive)
         }
-        Heard::Ranges(ranges) => ranges.clone(),
+        Heard::Ranges(ranges) => ranges,
     };
     let start = u64::try_from(block.start).unwrap_or(0);
     let end = u64::try_from(end).unwrap_or(0);
@@ -373,6 +375,8 @@ fn unreadable(error: &Error, truncated: bool) -> Reason {
         _ if truncated => Reason::EndsEarly,
         Error::IoError(io) if io.kind() == ErrorKind::UnexpectedEof => Reason::NotMedia,
         Error::Unsupported(what) if what.starts_with("core (probe)") => Reason::NotMedia,
+        // A segment that reaches behind the file's end counts for none.
+        Error::Unsupported("mkv: missing segment element") => Reason::EndsEarly,
         Error::Unsupported(_) => Reason::Unsupported(None),
         _ => Reason::Damaged,
     }

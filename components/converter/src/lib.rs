@@ -12,10 +12,14 @@
 //! MP3 under the same key, and the job record's version decides who ends the job: so a crash anywhere,
 //! or two converters at once, leave one MP3 and one message.
 
+#[cfg(target_family = "wasm")]
+mod component;
+
 pub mod convert;
 pub mod decode;
 pub mod edits;
 pub mod encode;
+pub mod job;
 pub mod mix;
 pub mod reason;
 pub mod source;

@@ -1,0 +1,246 @@
+//! The exported consumer: deliveries in, stores and queues out.
+//!
+//! Symphonia reads synchronously, and the host's functions are asynchronous. So those it needs, and the short ones,
+//! are lowered synchronously: a call blocks this task (an asynchronous export may), while the host goes on with
+//! what is under way, such as storing the stream that this task writes. Only streams are awaited.
+
+mod record;
+mod store;
+
+use std::panic;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use messages::{ConvertVideo, JobId, Timestamp, names};
+
+use crate::convert::{self, Conversion};
+use crate::encode::Settings;
+use crate::job::{self, Task};
+use crate::reason::{Reason, Warning};
+use crate::source::{Fault, Source, Watch};
+use record::Record;
+use store::Upload;
+
+#[allow(missing_docs, unsafe_code, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package tessera:converter;
+
+            world converter {
+                import tessera:blob/store@0.1.0;
+                import tessera:keyvalue/store@0.1.0;
+                export tessera:queue/consumer@0.1.0;
+            }
+        ",
+        async: [
+            "-import:tessera:blob/store@0.1.0#read-at",
+            "-import:tessera:blob/store@0.1.0#head",
+            "-import:tessera:blob/store@0.1.0#delete",
+            "-import:tessera:blob/store@0.1.0#get",
+            "-import:tessera:keyvalue/store@0.1.0#get",
+            "-import:tessera:keyvalue/store@0.1.0#commit",
+        ],
+        generate_all,
+    });
+
+    use super::Converter;
+    export!(Converter with_types_in self);
+}
+
+use bindings::exports::tessera::queue::consumer::Guest;
+use bindings::tessera::queue::types::{Delivery, Rejection, Retry};
+
+/// Bytes of MP3 written at once.
+const CHUNK: usize = 64 * 1024;
+/// Between two looks at the job's record.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// Why a conversion stopped without an MP3.
+enum Stop {
+    /// The job is no longer there, or was ended by somebody else: nothing more to do.
+    Settled,
+    /// The file's fault.
+    File(Reason),
+    /// Another time; why.
+    Retry(String),
+}
+
+impl From<convert::Error> for Stop {
+    fn from(error: convert::Error) -> Self {
+        match error {
+            convert::Error::File(reason) => Self::File(reason),
+            other => Self::Retry(other.to_string()),
+        }
+    }
+}
+
+/// An MP3 that is stored.
+struct Made {
+    bytes: u64,
+    seconds: f64,
+    warning: Option<Warning>,
+}
+
+struct Converter;
+
+impl Guest for Converter {
+    async fn consume(delivery: Delivery) -> Result<(), Rejection> {
+        let message: ConvertVideo = messages::from_json(&delivery.message.body)
+            .map_err(|error| Rejection::Discard(format!("not a message of the queue `{}`: {error}", names::VIDEO)))?;
+        match handle(message.job, delivery.attempt).await {
+            Ok(()) | Err(Stop::Settled) => Ok(()),
+            Err(Stop::Retry(reason)) => Err(Rejection::Retry(Retry { after: None, reason })),
+            Err(Stop::File(reason)) => Err(Rejection::Retry(Retry { after: None, reason: reason.to_string() })),
+        }
+    }
+}
+
+async fn handle(id: JobId, attempt: u32) -> Result<(), Stop> {
+    let Some(mut record) = Record::load(id)? else { return Ok(()) };
+    let made = match job::task(record.job(), attempt) {
+        Task::Nothing => return Ok(()),
+        Task::Fail(reason) => Err(Stop::File(reason)),
+        Task::Convert => {
+            record.change(|job| job.start(now()))?;
+            convert(&mut record).await
+        }
+    };
+    // Whatever became of it, its parts are of no more use.
+    store::delete(&part_key(id));
+    let ended = match made {
+        Ok(made) => record.change(|job| {
+            job.finish(now(), made.bytes, made.seconds, made.warning.map(|warning| warning.to_string()));
+        }),
+        Err(Stop::File(reason)) => record.change(|job| job.fail(now(), reason.to_string())),
+        Err(stop) => Err(stop),
+    };
+    // An MP3 that no record knows would stay for ever.
+    if matches!(ended, Err(Stop::Settled)) && Record::load(id)?.is_none() {
+        store::delete(&names::blob_key(id));
+    }
+    ended
+}
+
+fn part_key(id: JobId) -> String {
+    format!("{}.part", names::blob_key(id))
+}
+
+/// Converts to the job's MP3, under its key when it is complete.
+///
+/// The info frame, which comes first, is known last. So the frames are stored under a key of their own, and are
+/// then copied behind it, which takes a small part of the time of encoding them.
+async fn convert(record: &mut Record) -> Result<Made, Stop> {
+    let id = record.job().id;
+    let key = names::blob_key(id);
+    let Some(video) = store::Video::open(&key)? else {
+        record.refresh()?;
+        return Err(Stop::File(Reason::Gone));
+    };
+    let size = video.bytes();
+    let source = Source::new(video);
+    let watch = source.watch();
+    let file_name = record.job().file_name.clone();
+    let opened = guarded(id, || Conversion::open(source, &file_name, settings()));
+    let mut conversion = checked(&watch, opened)?;
+
+    let (upload, stored) = Upload::begin(part_key(id));
+    let encode = encode(&mut conversion, record, &watch, size, upload);
+    let (encoded, stored) = futures::join!(encode, stored);
+    // A store that stops taking the stream ends the encoding too; its own reason says more.
+    match (encoded, stored) {
+        (Ok(()), Ok(_)) => {}
+        (Ok(()) | Err(None), Err(stop)) => return Err(stop),
+        (Err(Some(stop)), _) => return Err(stop),
+        (Err(None), Ok(_)) => return Err(Stop::Retry("the store stopped taking the MP3".into())),
+    }
+    let head = conversion.head()?;
+    let bytes = store::assemble(&part_key(id), &key, head).await?;
+    Ok(Made { bytes, seconds: conversion.seconds(), warning: conversion.warning() })
+}
+
+/// Encodes to the upload's end. The error is absent if the store stopped taking it.
+async fn encode(
+    conversion: &mut Conversion,
+    record: &mut Record,
+    watch: &Watch,
+    size: u64,
+    mut upload: Upload,
+) -> Result<(), Option<Stop>> {
+    let id = record.job().id;
+    let mut reported = Instant::now();
+    let mut more = true;
+    while more {
+        let mut chunk = Vec::with_capacity(CHUNK * 2);
+        while more && chunk.len() < CHUNK && reported.elapsed() < REPORT {
+            let step = guarded(id, || conversion.step(&mut chunk));
+            more = checked(watch, step).map_err(Some)?;
+        }
+        if !upload.write(chunk).await {
+            return Err(None);
+        }
+        if reported.elapsed() >= REPORT {
+            let percent = conversion.progress(watch.furthest(), size) * 100.0;
+            record.report(percent as u8).map_err(Some)?;
+            reported = Instant::now();
+        }
+    }
+    if upload.complete().await { Ok(()) } else { Err(None) }
+}
+
+/// The store's fault, if there was one, explains whatever the decoder made of it.
+fn checked<T>(watch: &Watch, result: Result<T, convert::Error>) -> Result<T, Stop> {
+    match watch.fault() {
+        None => Ok(result?),
+        Some(Fault::Missing) => Err(Stop::File(Reason::Gone)),
+        Some(Fault::Temporary(reason)) => Err(Stop::Retry(reason)),
+    }
+}
+
+fn settings() -> Settings {
+    let variable = |name| std::env::var(name).ok();
+    Settings::parse(variable("MP3_BITRATE").as_deref(), variable("MP3_QUALITY").as_deref()).unwrap_or_else(|error| {
+        eprintln!("{error}; the default is used");
+        Settings::default()
+    })
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The job whose file is being decoded at this moment.
+static DECODING: Mutex<Option<JobId>> = Mutex::new(None);
+
+/// Runs a piece of decoding. Should it panic, which a hostile file may bring about, the job fails with a reason
+/// before the trap: otherwise the host would deliver the same file again, with the same end.
+fn guarded<T>(id: JobId, decode: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let default = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            default(panic);
+            if let Some(id) = decoding(None) {
+                fail_crashed(id);
+            }
+        }));
+    });
+    decoding(Some(id));
+    let result = decode();
+    decoding(None);
+    result
+}
+
+fn decoding(id: Option<JobId>) -> Option<JobId> {
+    std::mem::replace(&mut *DECODING.lock().unwrap_or_else(PoisonError::into_inner), id)
+}
+
+fn fail_crashed(id: JobId) {
+    store::delete(&part_key(id));
+    if let Ok(Some(mut record)) = Record::load(id) {
+        // If this fails too, the next attempt comes to the same point.
+        let _ = record.change(|job| job.fail(now(), Reason::Crashed.to_string()));
+    }
+}

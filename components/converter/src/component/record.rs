@@ -1,0 +1,92 @@
+//! The job's record in the key-value store: every change is checked against the version it is based on.
+
+use messages::{JSON, Job, JobId, names};
+
+use super::bindings::tessera::keyvalue::store as kv;
+use super::bindings::tessera::keyvalue::types::{Check, Error, Operation, Publication, Set};
+use super::bindings::tessera::queue::types::Message;
+use super::{Stop, now};
+use crate::job;
+
+/// How often a change is tried anew because somebody else changed the record.
+const TRIES: u32 = 10;
+
+/// A record as it was read or written last.
+pub(super) struct Record {
+    job: Job,
+    version: u64,
+}
+
+impl Record {
+    /// The record; none if the job was deleted.
+    pub(super) fn load(id: JobId) -> Result<Option<Self>, Stop> {
+        let Some(entry) = kv::get(names::JOBS, &names::job_key(id)).map_err(stop)? else { return Ok(None) };
+        let job = messages::from_json(&entry.value)
+            .map_err(|error| Stop::Retry(format!("the job's record cannot be read: {error}")))?;
+        Ok(Some(Self { job, version: entry.version }))
+    }
+
+    pub(super) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Reads it again. Stops if it is gone, or final.
+    pub(super) fn refresh(&mut self) -> Result<(), Stop> {
+        *self = Self::load(self.job.id)?.filter(|record| !record.job.status.is_final()).ok_or(Stop::Settled)?;
+        Ok(())
+    }
+
+    /// Changes it, and if that makes it final, tells so in the same commit. Stops if it is gone, or was final.
+    pub(super) fn change(&mut self, change: impl Fn(&mut Job)) -> Result<(), Stop> {
+        for _ in 0..TRIES {
+            let mut job = self.job.clone();
+            change(&mut job);
+            match self.commit(&job) {
+                Ok(version) => {
+                    *self = Self { job, version };
+                    return Ok(());
+                }
+                Err(Error::Conflict) => self.refresh()?,
+                Err(error) => return Err(stop(error)),
+            }
+        }
+        Err(Stop::Retry("the job's record keeps changing".into()))
+    }
+
+    /// Notes the progress. Stops if the record is gone, or final.
+    pub(super) fn report(&mut self, percent: u8) -> Result<(), Stop> {
+        if self.job.clone().advance(percent) {
+            self.change(|job| {
+                job.advance(percent);
+            })
+        } else {
+            self.refresh()
+        }
+    }
+
+    fn commit(&self, job: &Job) -> Result<u64, Error> {
+        let malformed = |error: serde_json::Error| Error::Invalid(error.to_string());
+        let key = names::job_key(job.id);
+        let value = messages::to_json(job).map_err(malformed)?;
+        let mut operations = vec![Operation::Set(Set { key: key.clone(), value, time_to_live: None })];
+        operations.extend(job::announcements(job, now()).map_err(malformed)?.into_iter().map(|told| {
+            Operation::Publish(Publication {
+                queue: told.queue.into(),
+                message: Message {
+                    body: told.body,
+                    content_type: Some(JSON.into()),
+                    headers: Vec::new(),
+                    deduplication_id: None,
+                    not_before: None,
+                    ordering_key: None,
+                },
+            })
+        }));
+        let checks = [Check { key, version: Some(self.version) }];
+        Ok(kv::commit(names::JOBS, &checks, &operations)?.version)
+    }
+}
+
+fn stop(error: Error) -> Stop {
+    Stop::Retry(format!("store `{}`: {error:?}", names::JOBS))
+}
