@@ -31,6 +31,10 @@ pub fn text(status: StatusCode, body: impl Into<String>) -> Answer {
 pub fn empty(status: StatusCode) -> Answer {
     let mut answer = Answer::new(Vec::new());
     *answer.status_mut() = status;
+    // RFC 9110, section 8.6: never with 204.
+    if status != StatusCode::NO_CONTENT {
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     answer
 }
 
@@ -49,7 +53,8 @@ pub struct Problem {
     status: StatusCode,
     detail: String,
     members: Map<String, Value>,
-    header: Option<(HeaderName, HeaderValue)>,
+    // Boxed to keep the type small, as it is an error everywhere.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -72,7 +77,7 @@ impl Problem {
             "Basic" => "Basic realm=\"tessera\", charset=\"UTF-8\"",
             _ => "Bearer realm=\"tessera\"",
         };
-        let header = (WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        let header = Box::new((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         Self { header: Some(header), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
     }
 
@@ -91,7 +96,7 @@ impl Problem {
     /// 405, with the methods that would do, as the header `Allow` lists them.
     #[must_use]
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        let header = (ALLOW, HeaderValue::from_static(allow));
+        let header = Box::new((ALLOW, HeaderValue::from_static(allow)));
         let detail = format!("this address allows {allow}");
         Self { header: Some(header), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail) }
     }
@@ -105,7 +110,8 @@ impl Problem {
     /// 416, with the object's size.
     #[must_use]
     pub fn range_not_satisfiable(size: u64) -> Self {
-        let header = HeaderValue::from_str(&format!("bytes */{size}")).ok().map(|value| (CONTENT_RANGE, value));
+        let header =
+            HeaderValue::from_str(&format!("bytes */{size}")).ok().map(|value| Box::new((CONTENT_RANGE, value)));
         let detail = format!("there are {size} bytes");
         Self { header, ..Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail) }
     }
@@ -151,7 +157,7 @@ impl From<Problem> for Answer {
         body.insert("detail".into(), problem.detail.into());
         let body = Value::Object(body).to_string().into_bytes();
         let mut answer = with_body(problem.status, "application/problem+json", body);
-        if let Some((name, value)) = problem.header {
+        if let Some((name, value)) = problem.header.map(|header| *header) {
             answer.headers_mut().insert(name, value);
         }
         answer
@@ -190,5 +196,6 @@ mod tests {
         assert_eq!(text(StatusCode::OK, "hi").headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
         assert_eq!(body(&json(StatusCode::OK, &[1, 2])), serde_json::json!([1, 2]));
         assert!(empty(StatusCode::NO_CONTENT).headers().is_empty());
+        assert_eq!(empty(StatusCode::OK).headers()[CONTENT_LENGTH], "0");
     }
 }

@@ -1,5 +1,8 @@
 //! Which bodies are accepted, and the name a file gets.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use api::Problem;
 use http::StatusCode;
 use mime::Mime;
@@ -10,6 +13,9 @@ pub const DEFAULT_LIMIT: u64 = 2 << 30;
 pub const MULTIPART_OVERHEAD: u64 = 64 << 10;
 /// What is answered when there is no file, or more than one.
 pub const ONE_FILE: &str = "exactly 1 file required";
+
+/// How much of a multipart body is read at once, in bytes.
+pub const CHUNK: usize = 64 << 10;
 
 /// The longest name of a file, in bytes; what is longer is cut.
 const MAX_NAME: usize = 200;
@@ -114,6 +120,32 @@ pub fn file_name(given: Option<&str>) -> String {
     }
 }
 
+/// Bounds what a multipart body has beside its file, and with it what a parser may hold: what is
+/// read is taken, what turns out to be the file's is given back.
+#[derive(Debug)]
+pub struct Allowance(AtomicUsize);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        let overhead = usize::try_from(MULTIPART_OVERHEAD).unwrap_or(usize::MAX);
+        // One chunk more, as it is only known afterwards whose its bytes are.
+        Self(AtomicUsize::new(overhead.saturating_add(CHUNK)))
+    }
+}
+
+impl Allowance {
+    /// Takes bytes, or is false if there are not so many left.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> bool {
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    /// Gives bytes back.
+    pub fn give_back(&self, bytes: usize) {
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_add(bytes)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +196,18 @@ mod tests {
         assert_eq!(status("video/mp4", "0"), 400);
         assert!(judge(Some("multipart/form-data; boundary=x"), Some("2000"), 1000).is_ok(), "room for the boundaries");
         assert_eq!(status("multipart/form-data; boundary=x", "1000000"), 413);
+    }
+
+    #[test]
+    fn what_is_beside_the_file_is_bounded() {
+        let allowance = Allowance::default();
+        for _ in 0..1000 {
+            assert!(allowance.take(CHUNK), "a file of any size");
+            allowance.give_back(CHUNK - 10);
+        }
+        let headers = Allowance::default();
+        let taken = (0..1000).take_while(|_| headers.take(1 << 10)).count();
+        assert_eq!(taken, 128, "an endless header is refused");
     }
 
     #[test]

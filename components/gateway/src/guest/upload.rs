@@ -1,12 +1,16 @@
 //! `POST /upload`: the body goes to its blob as it comes; then one commit makes the job.
 
+use std::fmt;
+use std::sync::Arc;
+use std::task::Poll;
+
 use api::{Answer, Problem, Query, answer, wasi};
 use bytes::Bytes;
 use futures::future::{self, Either};
-use futures::stream;
+use futures::stream::{self, Stream};
 use http::StatusCode;
 use messages::{ConvertVideo, Event, Job, JobId, Owner, names};
-use multer::{Constraints, Field, Multipart, SizeLimit};
+use multer::{Field, Multipart};
 use spin_sdk::variables;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request};
 use spin_sdk::wasip3::wit_bindgen::StreamResult;
@@ -18,10 +22,8 @@ use super::bindings::tessera::keyvalue::store;
 use super::bindings::tessera::keyvalue::types::{Check, Error as StoreError, Operation, Set};
 use super::bindings::{wit_future, wit_stream};
 use super::{blob_problem, jobs, now, store_problem};
-use crate::upload::{self, Body, ONE_FILE};
+use crate::upload::{self, Allowance, Body, CHUNK, ONE_FILE};
 
-/// How much of a body is read at once when it has to be looked at, in bytes.
-const CHUNK: usize = 64 << 10;
 /// How often the commit is tried while the store is unavailable.
 const COMMIT_ATTEMPTS: usize = 3;
 
@@ -114,23 +116,67 @@ async fn store_raw(request: Request, id: JobId, content_type: &str, limit: u64) 
     outcome.map_err(|error| put_problem(&error, limit))
 }
 
+/// A multipart body's bytes, at most [`CHUNK`] at a time.
+fn chunks(request: Request, allowance: Arc<Allowance>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
+    stream::unfold(Some(wasi::open_body(request)), move |state| {
+        let allowance = Arc::clone(&allowance);
+        async move {
+            let (mut body, end) = state?;
+            // The parser buffers for as long as the stream is ready; so it is not, between two chunks.
+            give_way().await;
+            let (result, chunk) = body.read(Vec::with_capacity(CHUNK)).await;
+            if !matches!(result, StreamResult::Complete(_)) {
+                return end.await.err().map(|error| (Err(BodyError::Broken(error)), None));
+            }
+            if !allowance.take(chunk.len()) {
+                return Some((Err(BodyError::TooMuchBeside), None));
+            }
+            Some((Ok(Bytes::from(chunk)), Some((body, end))))
+        }
+    })
+}
+
+/// Lets others go first, once.
+async fn give_way() {
+    let mut given = false;
+    future::poll_fn(|context| {
+        if given {
+            return Poll::Ready(());
+        }
+        given = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Why a multipart body cannot be read on.
+#[derive(Debug)]
+enum BodyError {
+    Broken(ErrorCode),
+    TooMuchBeside,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => write!(f, "the body broke off: {error}"),
+            Self::TooMuchBeside => {
+                write!(f, "more than {} bytes beside the file", upload::MULTIPART_OVERHEAD)
+            }
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
 /// Stores the one file of a multipart body. The store learns that the file is complete only after
 /// the whole body was seen to have no second one.
 async fn store_multipart(request: Request, id: JobId, boundary: &str, limit: u64) -> Result<Video, Problem> {
-    let (body, end) = wasi::open_body(request);
-    let chunks = stream::unfold(Some((body, end)), |state| async move {
-        let (mut body, end) = state?;
-        let (result, chunk) = body.read(Vec::with_capacity(CHUNK)).await;
-        if matches!(result, StreamResult::Complete(_)) {
-            return Some((Ok(Bytes::from(chunk)), Some((body, end))));
-        }
-        end.await.err().map(|error: ErrorCode| (Err(error), None))
-    });
-    let sizes = SizeLimit::new().whole_stream(limit.saturating_add(upload::MULTIPART_OVERHEAD));
-    let constraints = Constraints::new().size_limit(sizes);
-    let mut parts = Multipart::with_constraints(chunks, boundary, constraints);
+    let allowance = Arc::new(Allowance::default());
+    let mut parts = Multipart::new(chunks(request, Arc::clone(&allowance)), boundary);
 
-    let file = next_file(&mut parts, limit).await?.ok_or_else(|| Problem::bad_request(ONE_FILE))?;
+    let file = next_file(&mut parts).await?.ok_or_else(|| Problem::bad_request(ONE_FILE))?;
     let file_name = upload::file_name(file.file_name());
     let content_type = upload::part_type(file.content_type());
 
@@ -139,7 +185,7 @@ async fn store_multipart(request: Request, id: JobId, boundary: &str, limit: u64
     let options = put_options(&content_type, limit);
     let put = blobs::put(names::VIDEOS.into(), names::blob_key(id), options, reader, completed);
     let feed = async {
-        let fed = feed(file, writer, &mut parts, limit).await;
+        let fed = feed(file, writer, &mut parts, &allowance).await;
         let outcome = fed.as_ref().map(|_| ()).map_err(|problem| problem.detail().to_owned());
         let _ = completion.write(outcome).await;
         fed
@@ -161,9 +207,10 @@ async fn feed(
     mut file: Field<'static>,
     mut writer: spin_sdk::wasip3::wit_bindgen::StreamWriter<u8>,
     parts: &mut Multipart<'static>,
-    limit: u64,
+    allowance: &Allowance,
 ) -> Result<(), Problem> {
-    while let Some(chunk) = file.chunk().await.map_err(|error| multipart_problem(&error, limit))? {
+    while let Some(chunk) = file.chunk().await.map_err(|error| multipart_problem(&error))? {
+        allowance.give_back(chunk.len());
         if !writer.write_all(chunk.into()).await.is_empty() {
             // The store has given up, and says why.
             return Ok(());
@@ -171,15 +218,15 @@ async fn feed(
     }
     drop(file);
     drop(writer);
-    match next_file(parts, limit).await? {
+    match next_file(parts).await? {
         None => Ok(()),
         Some(_) => Err(Problem::bad_request(ONE_FILE)),
     }
 }
 
 /// The next part that is a file; other fields are read and ignored.
-async fn next_file(parts: &mut Multipart<'static>, limit: u64) -> Result<Option<Field<'static>>, Problem> {
-    while let Some(part) = parts.next_field().await.map_err(|error| multipart_problem(&error, limit))? {
+async fn next_file(parts: &mut Multipart<'static>) -> Result<Option<Field<'static>>, Problem> {
+    while let Some(part) = parts.next_field().await.map_err(|error| multipart_problem(&error))? {
         if part.file_name().is_some() {
             return Ok(Some(part));
         }
@@ -187,9 +234,9 @@ async fn next_file(parts: &mut Multipart<'static>, limit: u64) -> Result<Option<
     Ok(None)
 }
 
-fn multipart_problem(error: &multer::Error, limit: u64) -> Problem {
+fn multipart_problem(error: &multer::Error) -> Problem {
     match error {
-        multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => Problem::too_large(limit),
+        multer::Error::StreamReadFailed(cause) => Problem::bad_request(cause.to_string()),
         error => Problem::bad_request(format!("the multipart body is malformed: {error}")),
     }
 }
