@@ -166,16 +166,12 @@ async fn a_killed_server_is_unavailable_and_loses_nothing() {
                 let mut acknowledged = Vec::new();
                 for index in 0.. {
                     let name = format!("{round}/{task}/{index}");
-                    let written = store.commit(set(&name, &name)).await;
-                    let published = broker.publish(publication(&name)).await;
-                    for result in [written.map(|_| ()), published.map(|_| ())] {
-                        match result {
-                            Ok(()) | Err(Error::Unavailable { .. }) => {}
-                            Err(error) => panic!("{error:?}"),
-                        }
-                    }
-                    if store.get(&key(&name)).await.is_err() {
-                        break;
+                    let written = store.commit(set(&name, &name)).await.map(|_| ());
+                    let published = broker.publish(publication(&name)).await.map(|_| ());
+                    match written.and(published) {
+                        Ok(()) => {}
+                        Err(Error::Unavailable { .. }) => break,
+                        Err(error) => panic!("{error:?}"),
                     }
                     acknowledged.push(name);
                 }
@@ -192,7 +188,8 @@ async fn a_killed_server_is_unavailable_and_loses_nothing() {
         assert!(matches!(unavailable, Err(Error::Unavailable { .. })), "{unavailable:?}");
         server.restart();
         for name in &acknowledged {
-            let entry = eventually(|| store.get(&key(name))).await;
+            let key = key(name);
+            let entry = eventually(|| store.get(&key)).await;
             assert_eq!(entry.expect("an acknowledged write is lost").value, name.as_bytes());
         }
         let mut bodies = std::collections::HashSet::new();
@@ -225,8 +222,8 @@ async fn receivers_are_woken_again_after_a_restart() {
     let day = Duration::from_secs(86_400);
     broker.declare(&[subscription("workers", "video")]).await.unwrap();
     let waiting = tokio::spawn({
-        let broker = broker.clone();
-        async move { eventually(|| async { broker.receive(&"workers".parse().unwrap(), 1, day, day).await }).await }
+        let (broker, workers) = (broker.clone(), "workers".parse().unwrap());
+        async move { eventually(|| broker.receive(&workers, 1, day, day)).await }
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     server.kill();
