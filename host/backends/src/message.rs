@@ -1,9 +1,13 @@
 //! From a message of the contract to one of RFC 5322.
 
+use std::fmt::{self, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
-use lettre::message::header::{ContentTransferEncoding, ContentType};
-use lettre::message::{Attachment, Body, Mailbox, MultiPart, SinglePart};
+use email_encoding::headers::writer::EmailWriter;
+use email_encoding::headers::{quoted_string, rfc2047};
+use lettre::address::Envelope;
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Body, Mailbox, Mailboxes, MultiPart, SinglePart};
 use sha2::{Digest, Sha256};
 use tessera_capability::mail::{self, Message};
 use tessera_capability::time::Timestamp;
@@ -53,19 +57,25 @@ impl Composer {
         // The configured domain, so that the id does not depend on the message.
         let message_id = format!("{local}@{}", self.from.email.domain());
         let from = message.from.as_deref().map_or_else(|| Ok(self.from.clone()), mailbox)?;
+        let [to, cc, bcc] = [&message.to, &message.cc, &message.bcc]
+            .map(|list| list.iter().map(|address| mailbox(address)).collect::<Result<Vec<_>>>());
+        let (to, cc, bcc) = (to?, cc?, bcc?);
+        let recipients = [&to, &cc, &bcc].into_iter().flatten().map(|mailbox| mailbox.email.clone()).collect();
+        let envelope = Envelope::new(Some(from.email.clone()), recipients)
+            .map_err(|error| Error::Invalid(format!("the message cannot be addressed: {error}")))?;
         let mut builder = lettre::Message::builder()
+            .envelope(envelope)
             .message_id(Some(format!("<{message_id}>")))
             .date(UNIX_EPOCH.checked_add(Duration::from_millis(date.0)).unwrap_or(UNIX_EPOCH))
             .from(from)
-            .subject(&message.subject);
-        for address in &message.to {
-            builder = builder.to(mailbox(address)?);
-        }
-        for address in &message.cc {
-            builder = builder.cc(mailbox(address)?);
-        }
-        for address in &message.bcc {
-            builder = builder.bcc(mailbox(address)?);
+            .raw_header(subject(&message.subject));
+        for (name, list) in [("To", &to), ("Cc", &cc)] {
+            if !list.is_empty() {
+                let encoded = addresses(name, list).map_err(|error| Error::internal("write addresses", error))?;
+                let text = Mailboxes::from(list.clone()).to_string();
+                let name = HeaderName::new_from_ascii_str(name);
+                builder = builder.raw_header(HeaderValue::dangerous_new_pre_encoded(name, text, encoded));
+            }
         }
         if let Some(address) = &message.reply_to {
             builder = builder.reply_to(mailbox(address)?);
@@ -77,6 +87,40 @@ impl Composer {
         let message = message.map_err(|error| Error::Invalid(format!("the message cannot be written: {error}")))?;
         Ok(Composed { message_id, message })
     }
+}
+
+/// Addresses as a header's value, folded between them: a hundred do not fit into the 998 bytes of a
+/// line.
+fn addresses(header: &str, list: &[Mailbox]) -> Result<String, fmt::Error> {
+    let mut encoded = String::new();
+    let mut writer = EmailWriter::new(&mut encoded, header.len().saturating_add(2), 0, false);
+    for (index, mailbox) in list.iter().enumerate() {
+        if index > 0 {
+            writer.write_char(',')?;
+            writer.space();
+        }
+        if let Some(name) = &mailbox.name {
+            quoted_string::encode(name, &mut writer)?;
+            writer.space();
+            writer.folding().write_str(&format!("<{}>", mailbox.email))?;
+        } else {
+            writer.folding().write_str(mailbox.email.as_ref())?;
+        }
+    }
+    drop(writer);
+    Ok(encoded)
+}
+
+/// A subject as a header. Lines are folded at spaces; a word that would not fit into the 998 bytes
+/// of a line is encoded, so that it can be folded anywhere (RFC 2047).
+fn subject(text: &str) -> HeaderValue {
+    let name = HeaderName::new_from_ascii_str("Subject");
+    let mut encoded = String::new();
+    let fits = text.split(' ').all(|word| word.len() < 900);
+    if fits || rfc2047::encode(text, &mut EmailWriter::new(&mut encoded, "Subject: ".len(), 0, false)).is_err() {
+        return HeaderValue::new(name, text.to_owned());
+    }
+    HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), encoded)
 }
 
 /// An address, with a name or without.
@@ -148,6 +192,24 @@ mod tests {
             let result = compose(Message { to: vec![address.into()], ..message() });
             assert!(matches!(result, Err(Error::Invalid(_))), "{address:?}: {result:?}");
         }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_server_takes() {
+        let to = (0..100).map(|index| format!("Name {index} <user{index}@example.net>")).collect();
+        let name =
+            mail::Attachment { name: "é".repeat(127), content_type: "a/b".into(), content: "x".repeat(9999).into() };
+        let long = Message {
+            to,
+            subject: "s".repeat(998),
+            attachments: vec![name],
+            text: Some("é".repeat(9999)),
+            ..message()
+        };
+        let text = compose(long).unwrap();
+        assert!(text.contains("user99@example.net"));
+        let longest = text.lines().map(str::len).max().unwrap();
+        assert!(longest <= 998, "{longest} bytes");
     }
 
     #[test]

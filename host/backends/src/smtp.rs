@@ -64,6 +64,7 @@ pub struct Sender(Idempotent<Transport>);
 impl Sender {
     /// A sender that connects when there is mail. Idempotency keys are kept in `store`, where
     /// guests cannot see them; every process that sends for the application needs the same store.
+    /// To be called within a Tokio runtime, which keeps the idle connections.
     ///
     /// # Errors
     /// `Invalid` if the sender's address or the certificates cannot be used.

@@ -1,6 +1,9 @@
 //! The suites of `tessera_capability::conformance`, run over every engine, and what only one
 //! engine can show. One binary, because linking takes longer than testing.
 
+// Clippy's exception for tests does not reach the functions that they share.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 #[path = "conformance/crash.rs"]
 mod crash;
 #[path = "conformance/embedded.rs"]

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{mem, ops};
 
 use bytes::Bytes;
@@ -19,6 +20,9 @@ use super::{blocking, failed};
 /// Bytes written at a time. An upload holds two such buffers: one fills while the other is
 /// hashed and written.
 const WRITE: usize = 1 << 20;
+/// After so many bytes they are synced while more come, so that the last sync is short. The disk
+/// is never further behind than twice as much.
+const SYNC: u64 = 32 << 20;
 /// Bytes read at a time. A download holds two of them: one is read ahead.
 const READ: u64 = 256 << 10;
 
@@ -118,6 +122,9 @@ pub(super) struct Upload {
     dir: PathBuf,
     buffer: Vec<u8>,
     writing: Option<JoinHandle<Written>>,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+    /// How many bytes have been handed to a sync.
+    synced: u64,
 }
 
 /// A write's outcome, and its buffer for the next one.
@@ -126,7 +133,7 @@ type Written = io::Result<(Partial, Vec<u8>)>;
 impl Upload {
     /// An upload that has not touched the disk yet.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, buffer: Vec::new(), writing: None }
+        Self { dir, buffer: Vec::new(), writing: None, syncing: None, synced: 0 }
     }
 
     /// Adds bytes, waiting for the disk once a buffer is full.
@@ -136,6 +143,14 @@ impl Upload {
             self.buffer.extend_from_slice(&chunk.split_to(room.min(chunk.len())));
             if self.buffer.len() >= WRITE {
                 let (partial, spare) = self.written().await?;
+                if let Some(partial) = &partial
+                    && partial.size.saturating_sub(self.synced) >= SYNC
+                {
+                    self.sync_done().await?;
+                    let file = Arc::clone(&partial.file);
+                    self.syncing = Some(spawn_blocking(move || file.sync_data()));
+                    self.synced = partial.size;
+                }
                 let (dir, full) = (self.dir.clone(), mem::replace(&mut self.buffer, spare));
                 self.writing = Some(spawn_blocking(move || write(partial, &dir, full)));
             }
@@ -146,6 +161,7 @@ impl Upload {
     /// Writes what is left and syncs the file.
     pub(super) async fn finish(mut self) -> Result<Complete> {
         let (partial, _) = self.written().await?;
+        self.sync_done().await?;
         blocking(move || {
             let complete = || {
                 let (partial, _) = write(partial, &self.dir, self.buffer)?;
@@ -166,6 +182,15 @@ impl Upload {
         }
     }
 
+    /// Waits for the sync under way. An error of the disk is told once, so it must not get lost.
+    async fn sync_done(&mut self) -> Result<()> {
+        let Some(syncing) = self.syncing.take() else { return Ok(()) };
+        match syncing.await {
+            Ok(result) => result.map_err(|error| failed("write a blob", error)),
+            Err(error) => Err(Error::internal("write a blob", error)),
+        }
+    }
+
     /// Waits until the buffer that is being written is written, and gives it back, empty.
     async fn written(&mut self) -> Result<(Option<Partial>, Vec<u8>)> {
         let Some(writing) = self.writing.take() else { return Ok((None, Vec::new())) };
@@ -180,7 +205,7 @@ impl Upload {
 /// What has been written of an upload.
 struct Partial {
     name: DataFile,
-    file: File,
+    file: Arc<File>,
     hash: Sha256,
     size: u64,
 }
@@ -191,10 +216,10 @@ fn write(partial: Option<Partial>, dir: &Path, mut buffer: Vec<u8>) -> Written {
         None => {
             let name = DataFile::fresh(dir);
             let file = File::options().write(true).create_new(true).mode(0o600).open(path(dir, name.id))?;
-            Partial { name, file, hash: Sha256::new(), size: 0 }
+            Partial { name, file: Arc::new(file), hash: Sha256::new(), size: 0 }
         }
     };
-    partial.file.write_all(&buffer)?;
+    (&*partial.file).write_all(&buffer)?;
     partial.hash.update(&buffer);
     partial.size = partial.size.saturating_add(u64::try_from(buffer.len()).unwrap_or(u64::MAX));
     buffer.clear();

@@ -151,3 +151,50 @@ async fn a_missing_data_file_is_an_internal_error() {
     assert!(matches!(store.get(&key("a"), None).await.err(), Some(Error::Internal { .. })));
     assert!(matches!(store.read_at(&key("a"), 0, 1).await, Err(Error::Internal { .. })));
 }
+
+/// The most memory this process has used until now, in KiB.
+fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Run it alone: `cargo test --release -p tessera-backends --test conformance -- --ignored
+/// --nocapture a_gibibyte`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, to be run alone"]
+async fn a_gibibyte_takes_little_memory_at_the_speed_of_the_disk() {
+    use std::io::Write;
+    const CHUNKS: u64 = 16 << 10;
+    let dir = TempDir::new().unwrap();
+    let store = open(dir.path()).store("label");
+
+    let start = Instant::now();
+    let mut file = fs::File::create(dir.path().join("plain")).unwrap();
+    for _ in 0..CHUNKS / 16 {
+        file.write_all(&[7; 1 << 20]).unwrap();
+    }
+    file.sync_all().unwrap();
+    println!("a plain file, written and synced: {:.2} s", start.elapsed().as_secs_f64());
+    fs::remove_file(dir.path().join("plain")).unwrap();
+
+    let before = peak();
+    let start = Instant::now();
+    let body = stream::iter((0..CHUNKS).map(|_| Ok(Bytes::from(vec![7; 64 << 10])))).boxed();
+    let info = store.put(&key("a"), PutOptions::default(), body).await.unwrap();
+    println!("put: {:.2} s", start.elapsed().as_secs_f64());
+    assert_eq!(info.size, 1 << 30);
+
+    let start = Instant::now();
+    let (_, mut body) = store.get(&key("a"), None).await.unwrap();
+    let mut size = 0;
+    while let Some(chunk) = body.next().await {
+        size += chunk.unwrap().len();
+    }
+    println!("get: {:.2} s", start.elapsed().as_secs_f64());
+    assert_eq!(size, 1 << 30);
+
+    let grown = peak() - before;
+    println!("memory: {grown} KiB more at the most");
+    assert!(grown < 16 << 10);
+}

@@ -60,7 +60,7 @@ fn delivered(file: &[u8]) -> Delivered {
     let header = text.strip_prefix("X-Envelope-To: ").expect("the envelope");
     let end = header.find("\nMessage-ID").expect("the message");
     let recipients = header[..end].split(",\n ").map(str::to_owned).collect();
-    Delivered { recipients, raw: header[end + 1..].as_bytes().to_vec() }
+    Delivered { recipients, raw: header.as_bytes()[end + 1..].to_vec() }
 }
 
 /// The new messages.

@@ -41,7 +41,7 @@ class Handler:
         message = {
             "recipients": envelope.rcpt_tos,
             "encrypted": options.tls == "tls" or session.ssl is not None,
-            "authenticated": session.authenticated,
+            "authenticated": bool(session.authenticated),
             "raw": base64.b64encode(envelope.original_content).decode(),
         }
         part = options.directory / f"{number}.part"
