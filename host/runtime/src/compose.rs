@@ -62,7 +62,7 @@ pub(crate) async fn snapshot(
     let sources = sources(manifest);
     let compiled = compile_all(engine, &sources).await?;
     let mut components = HashMap::new();
-    for (id, _) in &sources {
+    for id in sources.keys() {
         let builder = Builder { app, linker: &linker, compiled: &compiled, engines, state_dir, manifest };
         let component = match (manifest.components.get(id), resolved.get(id)) {
             (Some(declared), Some(resolved)) => builder.declared(id, declared, resolved)?,

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Smtp, Tls};
+pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Tls};
 use reader::Reader;
 
 use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};

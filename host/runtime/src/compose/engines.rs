@@ -188,7 +188,7 @@ impl Opened {
                     root_certificates: None,
                 };
                 let sent = self.embedded().await?.store(SENT);
-                Ok((Arc::new(smtp::Sender::connect(settings, sent).context("set up SMTP")?), to))
+                Ok((Arc::new(smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?), to))
             }
         }
     }
