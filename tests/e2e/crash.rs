@@ -1,0 +1,146 @@
+//! `kill -9` at the worst moments: every accepted job ends done, with one MP3 and one mail.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use reqwest::StatusCode;
+use tessera_backends::files;
+use tessera_capability::time::SystemClock;
+
+use crate::support::client::{User, Visitor};
+use crate::support::server::{Launch, Server};
+use crate::support::{DEADLINE, eventually, mail, media};
+
+/// Kills the server, and starts it again on what is left.
+fn restart(server: Server, user: User, state: &Path) -> (Server, User) {
+    server.kill();
+    let server = Launch::application().start(state);
+    let user = user.at(&server);
+    (server, user)
+}
+
+/// Waits for all jobs of the user, and checks what there is in the end.
+async fn check(server: Server, user: &User, state: &Path, accepted: &[String]) {
+    let jobs: BTreeSet<String> =
+        user.jobs().await.iter().map(|job| job["id"].as_str().expect("an id").to_owned()).collect();
+    for id in accepted {
+        assert!(jobs.contains(id), "the job {id} was accepted and is gone");
+    }
+    for id in &jobs {
+        user.done(id).await;
+        let response = user.download(id).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.bytes().await.expect("the MP3").len() > 1000);
+        mail::arrived(state, id).await;
+    }
+    // What was sent twice would come before this does: the queue is in order.
+    let last = user.upload(&media::short()).await;
+    user.done(&last).await;
+    mail::arrived(state, &last).await;
+    assert!(server.stop().success());
+
+    let mails = mail::outbox(state);
+    for id in &jobs {
+        assert_eq!(mails.iter().filter(|mail| mail.text.contains(id)).count(), 1, "mails about {id}");
+    }
+    assert_eq!(mails.len(), jobs.len() + 1);
+    let engine = files::Engine::open(&state.join("blobs"), Arc::new(SystemClock)).expect("the blobs");
+    for label in ["videos", "mp3s"] {
+        let page = engine.store(label).list("", None, 1000).await.expect("a page");
+        let kept: BTreeSet<String> = page.objects.iter().map(|object| object.key.as_str().to_owned()).collect();
+        let mut expected = jobs.clone();
+        expected.insert(last.clone());
+        assert_eq!(kept, expected, "{label}");
+    }
+    let data = fs::read_dir(state.join("blobs/data")).expect("the blobs").count();
+    assert_eq!(data, 2 * (jobs.len() + 1), "files that belong to nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_during_uploads() {
+    let state = tempfile::tempdir().unwrap();
+    let mut server = Launch::application().start(state.path());
+    let mut user = Visitor::of(&server).user().await;
+    let sound = fs::read(media::short()).unwrap();
+    let mut accepted = Vec::new();
+    for round in 0..3 {
+        // Uploads one after another until the server dies, and one that never ends.
+        let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![0_u8; 1 << 16]));
+        let slow = tokio::spawn({
+            let user = user.clone();
+            async move {
+                let body = reqwest::Body::wrap_stream(endless);
+                let request = user.request(reqwest::Method::POST, "/upload").header("content-type", "video/mp4");
+                request.body(body).send().await.map(|response| response.status())
+            }
+        });
+        let uploads = tokio::spawn({
+            let (user, sound) = (user.clone(), sound.clone());
+            async move {
+                let mut ids = Vec::new();
+                loop {
+                    let request = user.request(reqwest::Method::POST, "/upload").header("content-type", "audio/wav");
+                    let Ok(response) = request.body(sound.clone()).send().await else { return ids };
+                    let Ok(body) = response.json::<serde_json::Value>().await else { return ids };
+                    ids.push(body["id"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned());
+                }
+            }
+        });
+        // Each round before may have left one that was made but not answered.
+        let wanted = accepted.len() + 2 + round;
+        eventually("some uploads are accepted", async || (user.jobs().await.len() >= wanted).then_some(())).await;
+        (server, user) = restart(server, user, state.path());
+        let ids = uploads.await.expect("uploads");
+        assert!(!ids.is_empty(), "one of two was answered");
+        accepted.extend(ids);
+        assert!(slow.await.expect("an upload").is_err(), "it never ends, so it was never accepted");
+    }
+    check(server, &user, state.path(), &accepted).await;
+}
+
+#[tokio::test]
+async fn killed_during_conversions() {
+    let state = tempfile::tempdir().unwrap();
+    let mut server = Launch::application().start(state.path());
+    let mut user = Visitor::of(&server).user().await;
+    let mut accepted = vec![user.upload(&media::long()).await, user.upload(&media::long()).await];
+    accepted.push(user.upload(&media::clip("mp4")).await);
+    for percent in [1, 40] {
+        eventually("a conversion is under way", async || {
+            let jobs = user.jobs().await;
+            jobs.iter()
+                .any(|job| job["status"] == "converting" && job["progress"].as_u64() >= Some(percent))
+                .then_some(())
+        })
+        .await;
+        (server, user) = restart(server, user, state.path());
+    }
+    check(server, &user, state.path(), &accepted).await;
+}
+
+#[tokio::test]
+async fn killed_during_mailing() {
+    let state = tempfile::tempdir().unwrap();
+    let mut server = Launch::application().start(state.path());
+    let mut user = Visitor::of(&server).user().await;
+    let mut accepted = Vec::new();
+    for round in 0..6 {
+        let known = fs::read_dir(state.path().join("mail/sent")).expect("the outbox").count();
+        for _ in 0..3 {
+            accepted.push(user.upload(&media::short()).await);
+        }
+        // As soon as the outbox has begun with one more mail: before, while and after it is noted
+        // that the mail was sent, depending on the round.
+        let (folder, known) = [("mail/tmp", 0), ("mail/sent", known), ("mail/new", known)][round % 3];
+        let count = |folder: &str| fs::read_dir(state.path().join(folder)).expect("the outbox").count();
+        let start = Instant::now();
+        while count(folder) <= known && count("mail/new") < accepted.len() {
+            assert!(start.elapsed() < DEADLINE, "no mail is written");
+        }
+        (server, user) = restart(server, user, state.path());
+    }
+    check(server, &user, state.path(), &accepted).await;
+}

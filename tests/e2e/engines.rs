@@ -1,0 +1,66 @@
+//! The same application on other engines: nothing but the operator's file changes.
+
+use reqwest::StatusCode;
+
+use crate::support::client::Visitor;
+use crate::support::server::Launch;
+use crate::support::services::{Redis, Smtp};
+use crate::support::{eventually, media};
+
+#[tokio::test]
+async fn the_story_on_redis_and_smtp() {
+    let (Some(redis), Some(smtp)) = (Redis::start(), Smtp::start()) else { return };
+    let state = tempfile::tempdir().unwrap();
+    let url = redis.url();
+    let mut config = format!("[queue]\ntype = \"redis\"\nurl = \"{url}\"\n");
+    for store in ["accounts", "events", "jobs", "keys"] {
+        config += &format!("[key_value_store.{store}]\ntype = \"redis\"\nurl = \"{url}\"\n");
+    }
+    config += &format!(
+        "[mail]\ntype = \"smtp\"\nfrom = \"MP3s <mp3@example.org>\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n",
+        smtp.port
+    );
+    let file = state.path().join("runtime-config.toml");
+    std::fs::write(&file, config).unwrap();
+    let start = || {
+        let file = file.to_str().expect("a path in UTF-8");
+        Launch::application().argument("--runtime-config-file").argument(file).start(state.path())
+    };
+
+    let server = start();
+    server.output.line_with(&["Mail goes to", &smtp.port.to_string()]);
+    let user = Visitor::of(&server).user().await;
+    let id = user.upload(&media::clip("mp4")).await;
+    user.done(&id).await;
+    assert_eq!(user.download(&id).await.status(), StatusCode::OK);
+    let letter = eventually("the mail arrives", async || smtp.taken().pop()).await;
+    assert_eq!((&letter.to, letter.from.as_str()), (&user.email, "mp3@example.org"));
+    assert!(letter.text.contains(&id) && !letter.message_id.is_empty(), "{letter:?}");
+    assert_ne!(redis.ask(&["DBSIZE"]), "0", "the state is in Redis");
+    assert!(!state.path().join("mail").exists(), "no mail is in the embedded outbox");
+
+    // Killed while jobs are on their way, it goes on where it was.
+    let mut jobs = vec![user.upload(&media::long()).await];
+    for _ in 0..3 {
+        jobs.push(user.upload(&media::short()).await);
+    }
+    eventually("a conversion is under way", async || (user.job(&jobs[0]).await["status"] == "converting").then_some(()))
+        .await;
+    server.kill();
+    let server = start();
+    let user = user.at(&server);
+    for id in &jobs {
+        user.done(id).await;
+    }
+    let mails = eventually("all are told", async || {
+        let mails = smtp.taken();
+        (mails.len() > jobs.len()).then_some(mails)
+    })
+    .await;
+    for id in jobs.iter().chain([&id]) {
+        let about: Vec<_> = mails.iter().filter(|mail| mail.text.contains(id.as_str())).collect();
+        assert!(!about.is_empty(), "no mail about {id}");
+        // A crash between the server's answer and our note of it sends a mail again, as the same one.
+        assert!(about.iter().all(|mail| mail.message_id == about[0].message_id), "{about:?}");
+    }
+}

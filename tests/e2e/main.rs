@@ -1,0 +1,27 @@
+//! The application and the host as their users meet them: real components in `tessera up`, over
+//! real HTTP, with real media. Run by `cargo xtask test`, which builds what they need first.
+//!
+//! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
+//! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
+//! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
+//! - [`grants`], [`http`], [`queue`], [`start`]: what the host promises to any component;
+//! - [`engines`]: the story on Redis and SMTP;
+//! - [`edges`]: who may import whom in `host/`;
+//! - [`support`]: servers, clients, media.
+
+// Everything here is a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_precision_loss)]
+
+mod accounts;
+mod api;
+mod bad_input;
+mod crash;
+mod edges;
+mod engines;
+mod grants;
+mod http;
+mod memory;
+mod queue;
+mod start;
+mod story;
+mod support;

@@ -1,0 +1,94 @@
+//! Files to upload, made by ffmpeg when a test first wants them:
+//!
+//! ```text
+//! ffmpeg -f lavfi -i "aevalsrc=<two sweeps and noise>:s=44100:d=6" -f lavfi -i testsrc2=s=160x120:r=25:d=6 <options> clip.mp4
+//! ```
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// How long each clip is, in seconds.
+pub(crate) const SECONDS: f64 = 6.0;
+
+/// A sweep for each ear and noise: a sound that never repeats, so that a shift is seen.
+const SOUND: &str =
+    "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d=6";
+const PICTURES: &str = "testsrc2=s=160x120:r=25:d=6";
+
+const H264: [&str; 6] = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"];
+const AAC: [&str; 4] = ["-c:a", "aac", "-b:a", "192k"];
+
+/// A video with sound, by its extension: `mp4` and `mov` (H.264 and AAC), `mkv` (H.264 and FLAC),
+/// `webm` (VP8 and Vorbis), `wav` (sound alone).
+pub(crate) fn clip(extension: &str) -> PathBuf {
+    let options: Vec<&str> = match extension {
+        "mp4" | "mov" => [&H264[..], &AAC].concat(),
+        "mkv" => [&H264[..], &["-c:a", "flac"]].concat(),
+        "webm" => vec!["-c:v", "libvpx", "-b:v", "200k", "-c:a", "libvorbis", "-q:a", "6"],
+        "wav" => vec!["-vn", "-c:a", "pcm_s16le"],
+        other => panic!("no clip is a {other}"),
+    };
+    made(&format!("clip.{extension}"), |path| {
+        encode(&["-f", "lavfi", "-i", SOUND, "-f", "lavfi", "-i", PICTURES], &options, path);
+    })
+}
+
+/// A video without sound.
+pub(crate) fn mute() -> PathBuf {
+    made("mute.mp4", |path| encode(&["-f", "lavfi", "-i", PICTURES], &H264, path))
+}
+
+/// The first part of [`clip`]`("mp4")`, without the table at its end that is needed to play it.
+pub(crate) fn truncated() -> PathBuf {
+    let whole = clip("mp4");
+    made("truncated.mp4", |path| {
+        let bytes = fs::read(&whole).expect("the clip");
+        fs::write(path, &bytes[..bytes.len() * 6 / 10]).expect("room");
+    })
+}
+
+/// Sound that takes seconds to convert.
+pub(crate) fn long() -> PathBuf {
+    let sound = "sine=frequency=440:sample_rate=44100:duration=240";
+    made("long.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
+}
+
+/// Sound that is converted at once.
+pub(crate) fn short() -> PathBuf {
+    let sound = "sine=frequency=440:sample_rate=44100:duration=0.5";
+    made("short.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
+}
+
+/// A file of this name, made if it is not there yet.
+fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("media");
+    let path = directory.join(name);
+    if !path.is_file() {
+        fs::create_dir_all(&directory).expect("the directory of media");
+        // Whoever is interrupted leaves no half a file under the name.
+        let unfinished = directory.join(format!("unfinished-{name}"));
+        make(&unfinished);
+        fs::rename(&unfinished, &path).expect("the file gets its name");
+    }
+    path
+}
+
+fn encode(input: &[&str], options: &[&str], output: &Path) {
+    ffmpeg(input.iter().chain(options).map(OsStr::new).chain([output.as_os_str()]));
+}
+
+/// Runs ffmpeg, and answers what it writes to stdout.
+pub(crate) fn ffmpeg<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
+    let output = Command::new("ffmpeg")
+        .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"])
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("ffmpeg is missing: run `cargo xtask test` ({error})"));
+    assert!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}

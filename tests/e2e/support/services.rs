@@ -1,0 +1,131 @@
+//! Servers that the application can be told to use. They end with the test.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use tempfile::TempDir;
+
+use super::mail::Mail;
+use super::{DEADLINE, workspace};
+
+/// Tells that a test cannot run here; fails it where everything is installed.
+fn missing(what: &str) {
+    let hint = format!("{what}: run `cargo xtask test`");
+    assert!(std::env::var("REQUIRE_SERVICES").as_deref() != Ok("1"), "{hint}");
+    eprintln!("SKIPPED: {hint}");
+}
+
+/// Ends a process with its owner.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// A Redis server, without any port.
+pub(crate) struct Redis {
+    _process: Process,
+    directory: TempDir,
+}
+
+impl Redis {
+    /// None, visibly, where there is no Redis.
+    pub(crate) fn start() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let socket = directory.path().join("socket");
+        let child = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn();
+        let Ok(child) = child else {
+            missing("no redis-server");
+            return None;
+        };
+        let redis = Self { _process: Process(child), directory };
+        let start = Instant::now();
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            assert!(start.elapsed() < DEADLINE, "Redis does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(redis)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("unix://{}", self.directory.path().join("socket").display())
+    }
+
+    /// What `redis-cli` answers.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        let socket = self.directory.path().join("socket");
+        let output = Command::new("redis-cli").arg("-s").arg(socket).args(arguments).output().expect("redis-cli");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
+/// An SMTP server that keeps what it takes.
+pub(crate) struct Smtp {
+    _process: Process,
+    pub(crate) port: u16,
+    directory: TempDir,
+}
+
+impl Smtp {
+    /// None, visibly, where there is no Python with aiosmtpd.
+    pub(crate) fn start() -> Option<Self> {
+        let Some(python) = python() else {
+            missing("no Python with aiosmtpd");
+            return None;
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut child = Command::new(python)
+            .arg(workspace("host/backends/tests/support/smtp_server.py"))
+            .args(["--tls", "none", "--directory"])
+            .arg(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the SMTP server starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout is piped")).read_line(&mut line).expect("its port");
+        let port = line.trim().parse().expect("the server says its port");
+        Some(Self { _process: Process(child), port, directory })
+    }
+
+    /// Every mail it took.
+    pub(crate) fn taken(&self) -> Vec<Mail> {
+        let files = fs::read_dir(self.directory.path()).expect("the directory");
+        let paths = files.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| has_extension(path, "json")).map(|path| read(&path)).collect()
+    }
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+fn read(path: &Path) -> Mail {
+    let message: serde_json::Value = serde_json::from_slice(&fs::read(path).expect("a mail")).expect("JSON");
+    let raw = BASE64_STANDARD.decode(message["raw"].as_str().expect("a string")).expect("base64");
+    Mail::parse(&raw)
+}
+
+/// A Python that has aiosmtpd: that of `cargo xtask test`, or the system's.
+fn python() -> Option<PathBuf> {
+    [workspace("target/venv/bin/python3"), PathBuf::from("python3")].into_iter().find(|python| {
+        let import = Command::new(python).args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
+        import.is_ok_and(|status| status.success())
+    })
+}
