@@ -112,7 +112,7 @@ fn launch(port: u16, durable: bool, directory: &TempDir) -> Option<Child> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let _ = child.kill();
+    let _ = child.kill().and_then(|()| child.wait());
     panic!("redis-server does not answer on port {port}");
 }
 
