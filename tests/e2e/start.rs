@@ -97,7 +97,7 @@ async fn one_state_directory_is_for_one_process() {
     let state = tempfile::tempdir().unwrap();
     let _server = Launch::application().start(state.path());
     let refusal = Launch::application().refused(state.path());
-    assert!(refusal.contains("another process"), "{refusal}");
+    assert!(refusal.contains("already uses") && refusal.contains("--state-dir"), "{refusal}");
 }
 
 #[tokio::test]

@@ -45,15 +45,15 @@ async fn follow(running: &Shared, user: &User, extension: &str) -> String {
 /// The MP3 is whole, says the truth about itself, and sounds like the source.
 fn sounds_like(bytes: &[u8], expected: &Sound) {
     let headers = Headers::read(bytes).unwrap_or_else(|missing| panic!("{missing}"));
+    // 128 kbit/s throughout, which the header calls by another name than a variable rate.
+    assert_eq!(headers.kind, "Info");
     assert!(headers.encoder.starts_with("LAME"), "{}", headers.encoder);
     assert_eq!(headers.bytes, bytes.len() as u64 - headers.start);
     assert!((headers.seconds() - expected.seconds()).abs() < 0.05, "{} s: {headers:?}", headers.seconds());
-    let title = headers.tag.windows(4).any(|window| window == b"TIT2");
-    assert!(title && String::from_utf8_lossy(&headers.tag).contains("clip"), "no title: {:?}", headers.tag);
-
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("heard.mp3");
     std::fs::write(&path, bytes).expect("room");
+    assert_eq!(media::title(&path), "clip");
     let heard = Sound::of(&path);
     let (got, want) = (heard.seconds(), expected.seconds());
     assert!((got - want).abs() < 0.05, "{got} s instead of {want} s");

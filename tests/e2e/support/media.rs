@@ -10,9 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// How long each clip is, in seconds.
-pub(crate) const SECONDS: f64 = 6.0;
-
 /// A sweep for each ear and noise: a sound that never repeats, so that a shift is seen.
 const SOUND: &str =
     "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d=6";
@@ -82,13 +79,26 @@ fn encode(input: &[&str], options: &[&str], output: &Path) {
     ffmpeg(input.iter().chain(options).map(OsStr::new).chain([output.as_os_str()]));
 }
 
+/// The title that players show for a file.
+pub(crate) fn title(file: &Path) -> String {
+    let options = ["-v", "error", "-show_entries", "format_tags=title", "-of", "csv=p=0"];
+    String::from_utf8(run("ffprobe", options.iter().map(OsStr::new).chain([file.as_os_str()])))
+        .expect("UTF-8")
+        .trim()
+        .to_owned()
+}
+
 /// Runs ffmpeg, and answers what it writes to stdout.
-pub(crate) fn ffmpeg<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Vec<u8> {
-    let output = Command::new("ffmpeg")
-        .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"])
+pub(crate) fn ffmpeg<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<u8> {
+    let options = ["-nostdin", "-hide_banner", "-loglevel", "error", "-y"];
+    run("ffmpeg", options.iter().map(OsStr::new).chain(arguments))
+}
+
+fn run<'a>(program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<u8> {
+    let output = Command::new(program)
         .args(arguments)
         .output()
-        .unwrap_or_else(|error| panic!("ffmpeg is missing: run `cargo xtask test` ({error})"));
-    assert!(output.status.success(), "ffmpeg: {}", String::from_utf8_lossy(&output.stderr));
+        .unwrap_or_else(|error| panic!("{program} is missing: run `cargo xtask test` ({error})"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

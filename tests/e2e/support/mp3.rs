@@ -1,4 +1,4 @@
-//! What an MP3 says of itself: its ID3v2 tag, and the Xing and LAME header in its first frame.
+//! What an MP3 says of itself: the Xing and LAME header in its first frame.
 
 /// Samples of a frame, per channel (MPEG-1 layer III).
 const FRAME: u64 = 1152;
@@ -6,8 +6,6 @@ const FRAME: u64 = 1152;
 /// An MP3 file's headers.
 #[derive(Debug)]
 pub(crate) struct Headers {
-    /// The tag, ID3v2 as it is.
-    pub(crate) tag: Vec<u8>,
     /// `Xing` (variable bit rate) or `Info` (constant).
     pub(crate) kind: String,
     /// Frames, that of the header not counted.
@@ -52,7 +50,6 @@ impl Headers {
         let lame = &header[120..];
         let gaps = &lame[21..24];
         Ok(Self {
-            tag: file[..start].to_vec(),
             kind,
             frames: number(8),
             bytes: number(12),
