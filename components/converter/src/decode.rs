@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn ranges_cut_blocks_at_their_borders() {
         let rule = Heard::Ranges(vec![4..10, 12..13]);
-        assert_eq!(kept(&rule, block(0, 4, None), false), []);
+        assert_eq!(kept(&rule, block(0, 4, None), false), Vec::<f32>::new());
         assert_eq!(kept(&rule, block(2, 4, None), false), [2.0, 3.0]);
         assert_eq!(kept(&rule, block(5, 3, None), false), [0.0, 1.0, 2.0]);
         assert_eq!(kept(&rule, block(8, 10, None), false), [0.0, 1.0, 4.0]);
@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn before_zero_nothing_is_heard_and_the_last_block_may_be_shorter() {
         assert_eq!(kept(&Heard::Positive, block(-2, 4, None), false), [2.0, 3.0]);
-        assert_eq!(kept(&Heard::Positive, block(-9, 4, None), false), []);
+        assert_eq!(kept(&Heard::Positive, block(-9, 4, None), false), Vec::<f32>::new());
         assert_eq!(kept(&Heard::Positive, block(0, 1000, Some(500)), false).len(), 1000);
         assert_eq!(kept(&Heard::Positive, block(0, 1000, Some(500)), true).len(), 500);
         assert_eq!(kept(&Heard::Positive, block(0, 1000, Some(990)), true).len(), 1000);

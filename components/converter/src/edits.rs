@@ -10,6 +10,9 @@ use std::ops::Range;
 
 /// Boxes looked at before giving up on a file.
 const MAX_BOXES: u32 = 10_000;
+/// Boxes looked at behind the one that has it all: enough to see whether the media is there to its end, without
+/// walking over the thousands of a fragmented file.
+const BOXES_BEHIND: u32 = 16;
 /// Entries of an edit list taken into account.
 const MAX_ENTRIES: u32 = 1024;
 
@@ -94,7 +97,7 @@ impl Walk {
             }
             self.visit(source, kind, at + header, next, depth)?;
             if depth == 0 && &kind == b"moov" {
-                return Ok(());
+                self.boxes = self.boxes.max(MAX_BOXES - BOXES_BEHIND);
             }
             at = next;
         }

@@ -96,7 +96,7 @@ fn samples(file: &Path, channels: usize) -> Vec<f32> {
 }
 
 /// The correlation at the best shift within 25 ms, so that a shift of an encoder's delay counts little and one of
-/// more counts. The shift is looked for in half a second.
+/// more counts. The shift is looked for in an eighth of a second.
 fn correlation(a: &[f32], b: &[f32], channels: usize) -> f64 {
     let at = |lag: isize, from: usize, to: usize| {
         let lag = lag * channels as isize;
@@ -110,7 +110,7 @@ fn correlation(a: &[f32], b: &[f32], channels: usize) -> f64 {
         f64::from(ab) / f64::from(aa * bb).sqrt()
     };
     let middle = a.len() / 2;
-    let window = |lag: &isize| at(*lag, middle, middle + 22_050 * channels);
+    let window = |lag: &isize| at(*lag, middle, middle + 6_000 * channels);
     let lag = (-1100..=1100).max_by(|one, other| window(one).total_cmp(&window(other))).expect("lags");
     (0..8).map(|part| at(lag, a.len() * part / 8, a.len() * (part + 1) / 8)).fold(f64::MAX, f64::min)
 }
