@@ -50,17 +50,4 @@ impl Core {
             self.timer.notify_one();
         }
     }
-
-    /// Clears the slots of ended leases, then makes them available.
-    pub(super) fn clear_ended_leases(&self, ended: Vec<u32>) {
-        if ended.is_empty() {
-            return;
-        }
-        for slot in &ended {
-            if let Err(error) = self.leases.clear(*slot) {
-                tracing::error!(%error, "cannot clear a lease");
-            }
-        }
-        self.queues().free_slots(ended);
-    }
 }

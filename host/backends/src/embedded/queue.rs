@@ -45,8 +45,8 @@ pub(super) struct EmbeddedBroker(pub Arc<Handle>);
 
 impl Entry {
     fn new(stored: StoredEntry) -> Self {
-        let StoredEntry { attempts, due, first_published, lane, history: _ } = stored;
-        Self { attempts, due, first_published, lane: lane.map(Arc::new) }
+        let StoredEntry { attempts, replays, due, first_published, lane, history: _ } = stored;
+        Self { attempts, replays, due, first_published, lane: lane.map(Arc::new) }
     }
 }
 
@@ -54,8 +54,7 @@ impl Entry {
 struct Handout {
     core: Arc<Core>,
     group: Group,
-    /// Number and slot of each lease.
-    leases: Vec<(u64, u32)>,
+    leases: Vec<u64>,
     deliveries: Vec<Delivery>,
 }
 
@@ -67,14 +66,13 @@ impl Handout {
         let mut queues = core.queues();
         let now = core.now();
         let ends = now.saturating_add(lease);
-        let Some(number) = queues.group(&out.group, now).map(|group| group.number) else { return Ok(out) };
-        while taken.len() < max && queues.groups.get(&out.group).is_some_and(GroupState::has_ready) {
+        while taken.len() < max && queues.group(&out.group, now).is_some_and(|group| group.has_ready()) {
             let (lease, slot) = (queues.next_lease(), queues.next_slot());
             let receipt = queues.receipt(lease);
             let Some(state) = queues.groups.get_mut(&out.group) else { break };
-            let Some((message, attempt)) = state.take(lease, slot, ends) else { break };
-            out.leases.push((lease, slot));
-            taken.push((leases::Leased { group: number, message, attempt }, slot, receipt));
+            let Some(leased) = state.take(lease, slot, ends) else { break };
+            out.leases.push(lease);
+            taken.push((leased, slot, receipt));
         }
         if let Some(group) = queues.groups.get(&out.group).filter(|group| group.has_ready()) {
             group.wake.notify_one();
@@ -105,13 +103,19 @@ impl Drop for Handout {
         }
         let mut queues = self.core.queues();
         let now = self.core.now();
-        let mut ended = Vec::new();
-        if let Some(group) = queues.groups.get_mut(&self.group) {
-            ended.extend(self.leases.iter().filter_map(|(lease, _)| group.release(*lease, now)));
-        }
+        let Some(group) = queues.groups.get_mut(&self.group) else { return };
+        let slots: Vec<u32> = self.leases.iter().filter_map(|lease| group.release(*lease, now)).collect();
         drop(queues);
-        self.core.clear_ended_leases(ended);
+        slots.into_iter().for_each(|slot| clear(&self.core, slot));
     }
+}
+
+/// Uncounts the attempt that a slot speaks of, and makes the slot available.
+fn clear(core: &Core, slot: u32) {
+    if let Err(error) = core.leases.clear(slot) {
+        tracing::error!(%error, "a delivery given back will count as an attempt if this process is killed");
+    }
+    core.queues().free_slot(slot);
 }
 
 impl EmbeddedBroker {
@@ -203,7 +207,7 @@ impl Broker for EmbeddedBroker {
         };
         let core = Arc::clone(&self.0.core);
         blocking(move || {
-            core.clear_ended_leases(vec![slot]);
+            clear(&core, slot);
             Ok(())
         })
         .await

@@ -69,6 +69,8 @@ pub(super) type LaneName = (QueueName, String);
 pub(super) struct StoredEntry {
     /// Failed attempts.
     pub attempts: u32,
+    /// How often it came back from the dead letters; attempts count from the last time.
+    pub replays: u32,
     /// Not deliverable before.
     pub due: Timestamp,
     pub first_published: Timestamp,

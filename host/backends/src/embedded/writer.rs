@@ -203,9 +203,7 @@ fn transaction(
     for effect in effects {
         effect(&mut queues, now);
     }
-    let ended = std::mem::take(&mut queues.ended);
     core.rearm(queues);
-    core.clear_ended_leases(ended);
     answers
 }
 

@@ -75,6 +75,7 @@ pub(super) fn replay(batch: &mut Batch<'_>, group: &Group, id: &MessageId) -> St
         return Ok(Err(not_found(group, id)));
     };
     entry.attempts = 0;
+    entry.replays = entry.replays.saturating_add(1);
     entry.history.clear();
     entry.due = batch.now;
     batch.insert(&batch.tables.entries, &tables::numbered(group.as_str(), message), &record::encode(&entry)?);

@@ -12,6 +12,7 @@ use tessera_capability::queue::{Depth, Subscription};
 use tessera_capability::time::Timestamp;
 use tokio::sync::Notify;
 
+use super::leases::Leased;
 use crate::embedded::tables::LaneName;
 
 /// A message that a group has yet to handle.
@@ -19,6 +20,8 @@ use crate::embedded::tables::LaneName;
 pub(super) struct Entry {
     /// Failed attempts.
     pub attempts: u32,
+    /// How often it came back from the dead letters.
+    pub replays: u32,
     /// Not deliverable before.
     pub due: Timestamp,
     pub first_published: Timestamp,
@@ -172,13 +175,14 @@ impl GroupState {
         self.place(message, now);
     }
 
-    /// Leases the next ready message under `lease`; answers it and which attempt it is.
-    pub(super) fn take(&mut self, lease: u64, slot: u32, ends: Timestamp) -> Option<(u64, u32)> {
+    /// Leases the next ready message under `lease`; answers what to write down.
+    pub(super) fn take(&mut self, lease: u64, slot: u32, ends: Timestamp) -> Option<Leased> {
         let message = self.ready.pop_first()?;
-        let attempt = self.entries.get(&message)?.attempts.saturating_add(1);
+        let entry = self.entries.get(&message)?;
+        let (attempt, replays) = (entry.attempts.saturating_add(1), entry.replays);
         self.leases.insert(lease, Lease { message, ends, slot, attempt, settling: false });
         self.ends.insert((ends, lease));
-        Some((message, attempt))
+        Some(Leased { group: self.number, message, attempt, replays })
     }
 
     /// Moves the end of a lease; false if it is not held.
@@ -252,11 +256,11 @@ mod tests {
 
     fn entry(due: u64, lane: Option<&str>) -> Entry {
         let lane = lane.map(|key| Arc::new(("q".parse().unwrap(), key.to_owned())));
-        Entry { attempts: 0, due: Timestamp(due), first_published: NOW, lane }
+        Entry { attempts: 0, replays: 0, due: Timestamp(due), first_published: NOW, lane }
     }
 
     fn take(group: &mut GroupState, lease: u64) -> Option<(u64, u32)> {
-        group.take(lease, 0, END)
+        group.take(lease, 0, END).map(|leased| (leased.message, leased.attempt))
     }
 
     #[test]
@@ -287,7 +291,7 @@ mod tests {
         take(&mut group, 1);
         assert_eq!(group.advance(END), [Expired { message: 1, attempt: 1, at: END, slot: 0 }]);
         assert!(group.begin_settling(1).is_none() && !group.renew(1, Timestamp(3000)));
-        assert_eq!(group.take(2, 0, Timestamp(3000)), Some((1, 2)));
+        assert_eq!(group.take(2, 0, Timestamp(3000)).map(|leased| (leased.message, leased.attempt)), Some((1, 2)));
     }
 
     #[test]

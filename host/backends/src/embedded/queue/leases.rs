@@ -4,13 +4,16 @@
 //! handler took the process down, or such a message would be tried for ever. So each lease has a
 //! slot in this file, written before the message is handed out: the operating system keeps it
 //! after `kill -9`. A power failure may lose it, and then the attempt does not count.
+//!
+//! A slot is left as it is when its delivery was settled, and used again: by then the store says
+//! that the message is gone, or counts the attempt. Only a release must clear it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-const SLOT: usize = 24;
+const SLOT: usize = 28;
 /// Marks a used slot, and the format.
 const USED: u32 = 0x0153_534C;
 
@@ -23,6 +26,8 @@ pub(in crate::embedded) struct Leased {
     pub message: u64,
     /// Which attempt it is, from 1.
     pub attempt: u32,
+    /// How often the message had come back from the dead letters.
+    pub replays: u32,
 }
 
 impl Leased {
@@ -30,6 +35,7 @@ impl Leased {
         let mut slot = [0; SLOT];
         let parts = self.group.to_be_bytes().into_iter().chain(self.message.to_be_bytes());
         let parts = USED.to_be_bytes().into_iter().chain(parts).chain(self.attempt.to_be_bytes());
+        let parts = parts.chain(self.replays.to_be_bytes());
         for (to, from) in slot.iter_mut().zip(parts) {
             *to = from;
         }
@@ -40,11 +46,13 @@ impl Leased {
         let (used, rest) = slot.split_first_chunk()?;
         let (group, rest) = rest.split_first_chunk()?;
         let (message, rest) = rest.split_first_chunk()?;
-        let attempt = rest.first_chunk()?;
+        let (attempt, rest) = rest.split_first_chunk()?;
+        let replays = rest.first_chunk()?;
         (u32::from_be_bytes(*used) == USED).then_some(Self {
             group: u32::from_be_bytes(*group),
             message: u64::from_be_bytes(*message),
             attempt: u32::from_be_bytes(*attempt),
+            replays: u32::from_be_bytes(*replays),
         })
     }
 }
@@ -87,7 +95,7 @@ mod tests {
     fn what_was_not_cleared_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("leases");
-        let leased = |message| Leased { group: 7, message, attempt: 3 };
+        let leased = |message| Leased { group: 7, message, attempt: 3, replays: 1 };
         let (file, left) = LeaseFile::open(&path).unwrap();
         assert_eq!(left, []);
         for slot in 0..3 {

@@ -59,7 +59,7 @@ fn end_leases(
         let row = tables::numbered(name.as_str(), leased.message);
         let Some(bytes) = tx.get(&tables.entries, &row)? else { continue };
         let mut entry: StoredEntry = record::decode("entry", &bytes)?;
-        if entry.attempts < leased.attempt {
+        if entry.replays == leased.replays && entry.attempts < leased.attempt {
             entry.fail(leased.attempt, now, "the process ended before the delivery was settled");
             entry.due = now;
             tx.insert(&tables.entries, row, record::encode(&entry)?);

@@ -119,7 +119,7 @@ impl Accepted {
             batch.insert(&tables.shares, &number.to_be_bytes(), &record::encode(&groups.len())?);
         }
 
-        let stored = StoredEntry { attempts: 0, due, first_published, lane, history: Vec::new() };
+        let stored = StoredEntry { attempts: 0, replays: 0, due, first_published, lane, history: Vec::new() };
         let record = record::encode(&stored)?;
         for group in &groups {
             batch.insert(&tables.entries, &tables::numbered(group.as_str(), number), &record);

@@ -38,7 +38,7 @@ pub(super) fn settle(batch: &mut Batch<'_>, group: &Group, receipt: &Receipt, ou
                 if let Some(state) = queues.groups.get_mut(&group) {
                     state.finish(number, now);
                 }
-                queues.ended.push(lease.slot);
+                queues.free_slot(lease.slot);
             });
         }
         Outcome::Retry { delay, reason } => {
@@ -50,7 +50,7 @@ pub(super) fn settle(batch: &mut Batch<'_>, group: &Group, receipt: &Receipt, ou
                 if let Some(state) = queues.groups.get_mut(&group) {
                     state.retry(number, due, now);
                 }
-                queues.ended.push(lease.slot);
+                queues.free_slot(lease.slot);
             });
         }
         Outcome::Bury { reason } => {
@@ -62,7 +62,7 @@ pub(super) fn settle(batch: &mut Batch<'_>, group: &Group, receipt: &Receipt, ou
                     state.finish(number, now);
                     state.dead = state.dead.saturating_add(1);
                 }
-                queues.ended.push(lease.slot);
+                queues.free_slot(lease.slot);
             });
         }
     }
@@ -120,7 +120,7 @@ pub(in crate::embedded) fn write_expired(batch: &mut Batch<'_>) -> Result<(), Fa
         }
         let slot = expired.slot;
         batch.expired.push((group, expired));
-        batch.after(move |queues, _| queues.ended.push(slot));
+        batch.after(move |queues, _| queues.free_slot(slot));
     }
     Ok(())
 }
@@ -143,6 +143,7 @@ mod tests {
     fn the_history_keeps_the_latest_failures() {
         let mut entry = StoredEntry {
             attempts: 0,
+            replays: 0,
             due: Timestamp(0),
             first_published: Timestamp(0),
             lane: None,

@@ -15,8 +15,6 @@ pub(in crate::embedded) struct Queues {
     pub(in crate::embedded) armed: Timestamp,
     /// Leases that ran out and are not in the history yet; their slots are still in use.
     pub(super) expired: Vec<(Group, Expired)>,
-    /// Slots of ended leases, to be cleared in the file before they are used again.
-    pub(in crate::embedded) ended: Vec<u32>,
     free: Vec<u32>,
     next_slot: u32,
     next_lease: u64,
@@ -30,7 +28,6 @@ impl Queues {
             groups,
             armed: Timestamp(0),
             expired: Vec::new(),
-            ended: Vec::new(),
             free: Vec::new(),
             next_slot: 0,
             next_lease: 0,
@@ -92,9 +89,9 @@ impl Queues {
         })
     }
 
-    /// Makes slots available that were cleared.
-    pub(in crate::embedded) fn free_slots(&mut self, slots: Vec<u32>) {
-        self.free.extend(slots);
+    /// Makes a slot available whose lease the store need not hear of any more.
+    pub(super) fn free_slot(&mut self, slot: u32) {
+        self.free.push(slot);
     }
 
     pub(super) fn receipt(&self, lease: u64) -> Receipt {
