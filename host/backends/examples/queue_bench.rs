@@ -47,6 +47,7 @@ fn bare(file: &mut File, time: Duration) -> Result<f64, Failure> {
 async fn main() -> Result<(), Failure> {
     let seconds = std::env::args().nth(1).map_or(Ok(3.0), |text| text.parse())?;
     let time = Duration::from_secs_f64(seconds);
+    // Not the system's temporary directory, which may be in memory, where fsync costs nothing.
     let dir = tempfile::tempdir_in(".")?;
     let bare = bare(&mut File::create(dir.path().join("bare"))?, time)?;
     println!("bare fdatasync          1 caller  {bare:>9.0}/s");

@@ -130,15 +130,16 @@ impl Range {
         matches!((&self.start, &self.end), (Some(start), Some(end)) if start >= end)
     }
 
-    /// The rest of this range after `last`, the last key a page ended with.
+    /// The rest of this range after `last`, the last key a page ended with. Never more than the
+    /// range itself, because cursors come back from guests.
     #[must_use]
     pub fn after(mut self, last: &[u8], reverse: bool) -> Self {
         if reverse {
-            self.end = Some(Bytes::copy_from_slice(last));
+            let end = Bytes::copy_from_slice(last);
+            self.end = Some(self.end.map_or(end.clone(), |bound| bound.min(end)));
         } else {
-            let mut next = last.to_vec();
-            next.push(0);
-            self.start = Some(next.into());
+            let start = Bytes::from([last, &[0]].concat());
+            self.start = Some(self.start.map_or(start.clone(), |bound| bound.max(start)));
         }
         self
     }
@@ -344,6 +345,15 @@ mod tests {
         let range = Range::new(Some("b".into()), Some("a".into()), Some("bz".into()));
         assert_eq!((range.start.as_deref(), range.end.as_deref()), (Some(&b"b"[..]), Some(&b"bz"[..])));
         assert!(Range::new(Some("b".into()), Some("c".into()), None).is_empty());
+    }
+
+    #[test]
+    fn a_cursor_narrows_the_range_and_never_widens_it() {
+        let range = Range { start: Some("b".into()), end: Some("y".into()) };
+        assert_eq!(range.clone().after(b"c", false).start.as_deref(), Some(&b"c\0"[..]));
+        assert_eq!(range.clone().after(b"c", true).end.as_deref(), Some(&b"c"[..]));
+        assert_eq!(range.clone().after(b"a", false), range);
+        assert_eq!(range.clone().after(b"\xff\xff", true), range);
     }
 
     #[test]
