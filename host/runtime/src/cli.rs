@@ -3,7 +3,7 @@
 mod build;
 mod up;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -36,14 +36,6 @@ struct From {
 impl From {
     fn manifest(&self) -> PathBuf {
         if self.from.is_dir() { self.from.join("spin.toml") } else { self.from.clone() }
-    }
-}
-
-/// The directory of a manifest, in which its commands run and its state is kept.
-fn directory(manifest: &Path) -> PathBuf {
-    match manifest.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `tessera build`: each component's build command, one after the other.
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -35,16 +36,18 @@ pub(super) fn build(manifest: &Manifest, only: &[String]) -> Result<()> {
     for (id, component) in &manifest.components {
         let Some(build) = component.build.as_ref().filter(|_| only.is_empty() || only.contains(id)) else { continue };
         let start = Instant::now();
+        // An empty path is the current directory to everything but a command.
+        let workdir = Path::new(".").join(&build.workdir);
         for command in &build.commands {
             eprintln!("Building component {id} with `{command}`");
             let status = Command::new("/bin/sh")
                 .arg("-c")
                 .arg(command)
-                .current_dir(&build.workdir)
+                .current_dir(&workdir)
                 .envs(&build.environment)
                 .status()
                 .with_context(|| {
-                    format!("cannot run the build command of component `{id}` in {}", build.workdir.display())
+                    format!("cannot run the build command of component `{id}` in {}", workdir.display())
                 })?;
             if !status.success() {
                 bail!("the build command of component `{id}` failed ({status}): {command}");

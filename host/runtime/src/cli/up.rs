@@ -1,6 +1,7 @@
 //! `tessera up`: the application from start to shutdown.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,14 +71,14 @@ impl Up {
             cli::build::build(&loaded.manifest, &[])?;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(self.serve(loaded.manifest, &path));
-        // Detached work, such as a compilation that a failed start no longer needs, does not hold
-        // up the end.
-        runtime.shutdown_timeout(Duration::from_secs(1));
+        let result = runtime.block_on(self.serve(loaded.manifest));
+        // Everything that matters has ended. Idle instances, or a compilation that a failed start no
+        // longer needs, end with the process.
+        std::mem::forget(runtime);
         result
     }
 
-    async fn serve(self, mut manifest: Manifest, path: &Path) -> Result<ExitCode> {
+    async fn serve(self, mut manifest: Manifest) -> Result<ExitCode> {
         let config = match &self.runtime_config_file {
             Some(file) => config::load(file)?,
             None => Config::default(),
@@ -87,7 +88,7 @@ impl Up {
         let resolved =
             manifest::resolve_variables(&manifest, &provided, |name| std::env::var(name).ok().map(Into::into))?;
         add_environment(&mut manifest, &self.environment);
-        let state_dir = state_dir(self.state_dir.as_deref(), path)?;
+        let state_dir = state_dir(self.state_dir.as_deref(), &manifest)?;
 
         // Bound first: a port in use is reported before anything else is done.
         let listener = TcpListener::bind(self.listen).await.map_err(|error| listen_error(self.listen, &error))?;
@@ -136,16 +137,23 @@ async fn interrupted() -> Result<()> {
 }
 
 fn log(quiet: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The storage engine reports its housekeeping as information.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
     let filter = match "guest=off".parse() {
         Ok(directive) if quiet => filter.add_directive(directive),
         _ => filter,
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false)
+        .init();
 }
 
-fn state_dir(given: Option<&Path>, manifest: &Path) -> Result<PathBuf> {
-    let dir = given.map_or_else(|| cli::directory(manifest).join(".tessera"), Path::to_owned);
+fn state_dir(given: Option<&Path>, manifest: &Manifest) -> Result<PathBuf> {
+    let dir = given.map_or_else(|| manifest.directory.join(".tessera"), Path::to_owned);
     std::fs::create_dir_all(&dir)
         .with_context(|| format!("cannot make the state directory {}; name another with --state-dir", dir.display()))?;
     dir.canonicalize().with_context(|| format!("cannot read the state directory {}", dir.display()))

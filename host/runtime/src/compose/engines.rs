@@ -188,7 +188,10 @@ impl Opened {
                     root_certificates: None,
                 };
                 let sent = self.embedded().await?.store(SENT);
-                Ok((Arc::new(smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?), to))
+                Ok((
+                    Arc::new(smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?),
+                    to,
+                ))
             }
         }
     }
