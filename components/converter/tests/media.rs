@@ -263,7 +263,7 @@ fn files_that_cannot_be_converted_say_why() {
 #[test]
 fn the_readable_part_of_a_cut_file_is_converted_with_a_warning() {
     let workshop = Workshop::new();
-    for name in ["a.wav", "a.flac", "a.mp3"] {
+    for name in ["a.wav", "a.flac"] {
         let path = workshop.make(name, &["-vn"]);
         let length = fs::metadata(&path).expect("the file").len();
         let file = File::options().write(true).open(&path).expect("the file");
