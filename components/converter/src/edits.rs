@@ -208,6 +208,7 @@ fn u64_of(source: &mut impl Read) -> io::Result<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "one range is meant")]
 mod tests {
     use std::io::Cursor;
 

@@ -1,5 +1,7 @@
 //! Real files, made by ffmpeg when the tests run, converted and compared with what ffmpeg itself hears in them.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
