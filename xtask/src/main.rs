@@ -4,6 +4,7 @@
 //! be done by hand too. One file per verb; `setup` knows what a machine needs and how to get it.
 
 mod apt;
+mod bench;
 mod build;
 mod command;
 mod lint;
@@ -64,6 +65,13 @@ enum Verb {
     Lint,
     /// Lint, then test: what the continuous integration runs
     Ci,
+    /// Measure against a peer in the same run, and print the ratio
+    ///
+    /// Installs wrk and ffmpeg with apt-get if they are missing.
+    Bench {
+        /// What to measure
+        what: bench::Bench,
+    },
 }
 
 fn main() -> ExitCode {
@@ -84,6 +92,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Up { arguments } => build::up(&workspace, &arguments)?,
         Verb::Test { filter } => return Ok(concluded(&test::all(&workspace, filter.as_deref())?)),
         Verb::Lint => lint::check(&workspace)?,
+        Verb::Bench { what } => bench::bench(&workspace, what)?,
         Verb::Ci => {
             lint::check(&workspace)?;
             return Ok(concluded(&test::all(&workspace, None)?));

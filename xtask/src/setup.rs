@@ -25,6 +25,8 @@ pub(crate) enum Part {
     Lint,
     /// The servers and tools that tests start.
     Test,
+    /// The peers that benches measure against, and what makes load.
+    Bench,
 }
 
 /// Debian packages that are wanted together, and why.
@@ -108,6 +110,8 @@ fn programs(parts: &[Part], present: impl Fn(&str) -> bool) -> Vec<Need> {
         (Part::Build, "make", "make", "builds LAME"),
         (Part::Test, "redis-server", "redis-server", "tests start Redis servers of their own, on free ports"),
         (Part::Test, "ffmpeg", "ffmpeg", "tests compare the converter's work with it"),
+        (Part::Bench, "ffmpeg", "ffmpeg", "benches compare the converter's speed with it"),
+        (Part::Bench, "wrk", "wrk", "benches make requests with it"),
         (Part::Test, "python3-venv", "python3-venv", "tests start an SMTP server that is written in Python"),
     ];
     let wanted = all.into_iter().filter(|(part, program, ..)| parts.contains(part) && !present(program));

@@ -1,0 +1,92 @@
+//! A server under measurement: started on a free port, stopped at the end.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::command;
+use crate::workspace::Workspace;
+
+/// A running server.
+pub(super) struct Server {
+    child: Child,
+    pub(super) url: String,
+    _state: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts the application with fresh state below `target`, on the disk that a user's would be on.
+    pub(super) fn tessera(workspace: &Workspace) -> Result<Self> {
+        let state = TempDir::new_in(workspace.path("target"))?;
+        let mut command = workspace.command(workspace.binary());
+        command.args(["up", "--quiet", "--listen", "127.0.0.1:0", "--state-dir"]).arg(state.path());
+        let mut server = Self::start(command)?;
+        server._state = Some(state);
+        Ok(server)
+    }
+
+    /// Starts a server that prints `Serving URL` first.
+    pub(super) fn start(mut command: Command) -> Result<Self> {
+        command::echo(&command);
+        let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| command::shown(&command))?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let Some(url) = line.trim().strip_prefix("Serving ") else {
+            bail!("`{}` did not start", command::shown(&command));
+        };
+        Ok(Self { url: url.to_owned(), child, _state: None })
+    }
+
+    /// What the process has in memory, in MiB.
+    pub(super) fn memory(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib / 1024.0)
+    }
+
+    /// A new user's token.
+    pub(super) fn user(&self) -> Result<String> {
+        let user = json!({ "email": "bench@example.org", "password": "correct horse" });
+        ureq::post(format!("{}/registration", self.url)).send_json(user)?;
+        let credentials = "Basic YmVuY2hAZXhhbXBsZS5vcmc6Y29ycmVjdCBob3JzZQ==";
+        let login = ureq::post(format!("{}/login", self.url)).header("Authorization", credentials);
+        Ok(login.send_empty()?.body_mut().read_to_string()?)
+    }
+
+    /// Uploads a body of sound, and answers the job's id.
+    pub(super) fn upload(&self, token: &str, body: impl ureq::AsSendBody) -> Result<String> {
+        let mut answer = ureq::post(format!("{}/upload?filename=bench.m4a", self.url))
+            .header("Authorization", format!("Bearer {token}"))
+            .header("Content-Type", "audio/mp4")
+            .send(body)?;
+        let answer: Value = answer.body_mut().read_json()?;
+        Ok(answer.get("id").and_then(Value::as_str).context("no id")?.to_owned())
+    }
+
+    /// Waits until a job is done or failed, and answers which.
+    pub(super) fn finished(&self, token: &str, id: &str) -> Result<String> {
+        let deadline = Instant::now() + Duration::from_secs(600);
+        while Instant::now() < deadline {
+            let job = ureq::get(format!("{}/jobs/{id}", self.url)).header("Authorization", format!("Bearer {token}"));
+            let job: Value = job.call()?.body_mut().read_json()?;
+            match job.get("status").and_then(Value::as_str) {
+                Some(status @ ("done" | "failed")) => return Ok(status.to_owned()),
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        bail!("the job did not end within 10 minutes")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
