@@ -158,8 +158,9 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     let state = tempfile::tempdir().unwrap();
     let server = Launch::application().start(state.path());
     let user = Visitor::of(&server).user().await;
-    let half = vec![1_u8; 300_000];
-    for (headers, framed) in [("Transfer-Encoding: chunked\r\n", true), ("Content-Length: 1000000\r\n", false)] {
+    // More than the server keeps in memory before it touches the disk.
+    let half = vec![1_u8; 3_000_000];
+    for (headers, framed) in [("Transfer-Encoding: chunked\r\n", true), ("Content-Length: 6000000\r\n", false)] {
         let mut connection = begin(&server, &user, headers).await;
         if framed {
             connection.write_all(format!("{:x}\r\n", half.len() * 2).as_bytes()).await.unwrap();

@@ -110,6 +110,25 @@ async fn what_a_guest_does_wrong_is_its_own_loss() {
 }
 
 #[tokio::test]
+async fn more_requests_than_allowed_are_told_to_come_again() {
+    let fixture = Fixture::start(CONTENT);
+    let url = format!("{}/probe/echo", fixture.server.url);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let (sender, body) = live();
+        sender.send(Bytes::from_static(b"held")).await.expect("room");
+        held.push((sender, Client::new().post(&url).body(body).send().await.expect("an answer")));
+    }
+    let response = reqwest::get(&url).await.expect("an answer");
+    assert_eq!((response.status(), &response.headers()["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
+    drop(held.pop());
+    crate::support::eventually("one may come again", async || {
+        (reqwest::get(&url).await.expect("an answer").status() == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_guests_print_is_logged_with_their_name() {
     let fixture = Fixture::start(CONTENT);
     fixture.probe("probe/print/-?hello", "").await;

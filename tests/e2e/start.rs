@@ -160,3 +160,20 @@ async fn faults_are_named_with_what_to_do() {
     let refusal = Launch::manifest(&missing).refused(directory.path());
     assert!(refusal.contains("no/such/spin.toml"), "{refusal}");
 }
+
+#[tokio::test]
+async fn components_are_built_when_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let content = PROBE.replace("source = \"<probe>\"", "source = \"made/probe.wasm\"")
+        + "[component.probe.build]\ncommand = [\"mkdir -p made\", \"cp <probe> made/probe.wasm\"]\n";
+    let path = manifest(directory.path(), &content);
+    let refusal = Launch::manifest(&path).refused(directory.path());
+    assert!(refusal.contains("tessera up --build"), "{refusal}");
+    let server = Launch::manifest(&path).argument("--build").argument("--env").argument("A=b").start(directory.path());
+    let response = reqwest::get(format!("{}/x/environment/-", server.url)).await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "A=b\n");
+
+    let path = manifest(directory.path(), &content.replace("\"mkdir -p made\"", "\"exit 3\""));
+    let refusal = Launch::manifest(&path).argument("--build").refused(directory.path());
+    assert!(refusal.contains("component `probe`") && refusal.contains("exit 3"), "{refusal}");
+}

@@ -81,17 +81,14 @@ fn encode(input: &[&str], options: &[&str], output: &Path) {
 
 /// The title that players show for a file.
 pub(crate) fn title(file: &Path) -> String {
-    let options = ["-v", "error", "-show_entries", "format_tags=title", "-of", "csv=p=0"];
-    String::from_utf8(run("ffprobe", options.iter().map(OsStr::new).chain([file.as_os_str()])))
-        .expect("UTF-8")
-        .trim()
-        .to_owned()
+    let options = ["-v", "error", "-show_entries", "format_tags=title", "-of", "csv=p=0"].map(OsStr::new);
+    let title = run("ffprobe", options.into_iter().chain([file.as_os_str()]));
+    String::from_utf8(title).expect("UTF-8").trim().to_owned()
 }
 
 /// Runs ffmpeg, and answers what it writes to stdout.
 pub(crate) fn ffmpeg<'a>(arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<u8> {
-    let options = ["-nostdin", "-hide_banner", "-loglevel", "error", "-y"];
-    run("ffmpeg", options.iter().map(OsStr::new).chain(arguments))
+    run("ffmpeg", ["-nostdin", "-hide_banner", "-loglevel", "error", "-y"].map(OsStr::new).into_iter().chain(arguments))
 }
 
 fn run<'a>(program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> Vec<u8> {
