@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use super::engines::Smtp;
 use super::*;
 
 fn read(text: &str) -> Result<Config, Invalid> {
