@@ -120,6 +120,10 @@ pub fn file_name(given: Option<&str>) -> String {
     }
 }
 
+/// Chunks that the parser reads before it is known whose their bytes are: two while it looks for
+/// the first part, one with that part's content.
+const READ_AHEAD: usize = 3;
+
 /// Bounds what a multipart body has beside its file, and with it what a parser may hold: what is
 /// read is taken, what turns out to be the file's is given back.
 #[derive(Debug)]
@@ -128,8 +132,7 @@ pub struct Allowance(AtomicUsize);
 impl Default for Allowance {
     fn default() -> Self {
         let overhead = usize::try_from(MULTIPART_OVERHEAD).unwrap_or(usize::MAX);
-        // One chunk more, as it is only known afterwards whose its bytes are.
-        Self(AtomicUsize::new(overhead.saturating_add(CHUNK)))
+        Self(AtomicUsize::new(overhead.saturating_add(READ_AHEAD.saturating_mul(CHUNK))))
     }
 }
 
@@ -201,13 +204,16 @@ mod tests {
     #[test]
     fn what_is_beside_the_file_is_bounded() {
         let allowance = Allowance::default();
+        for _ in 1..READ_AHEAD {
+            assert!(allowance.take(CHUNK), "read before the file is found");
+        }
         for _ in 0..1000 {
             assert!(allowance.take(CHUNK), "a file of any size");
             allowance.give_back(CHUNK - 10);
         }
         let headers = Allowance::default();
         let taken = (0..1000).take_while(|_| headers.take(1 << 10)).count();
-        assert_eq!(taken, 128, "an endless header is refused");
+        assert_eq!(taken, 256, "an endless header is refused");
     }
 
     #[test]
