@@ -108,10 +108,7 @@ async fn a_token_says_whose_it_is() {
 
     let admin = visitor.admin().await;
     let said = claims(&admin).await;
-    assert_eq!(
-        (&said["username"], &said["role"], &said["admin"]),
-        (&json!(ADMIN.0), &json!("admin"), &json!(true))
-    );
+    assert_eq!((&said["username"], &said["role"], &said["admin"]), (&json!(ADMIN.0), &json!("admin"), &json!(true)));
 }
 
 #[tokio::test]

@@ -47,9 +47,8 @@ async fn a_job_is_its_owners_and_the_admins() {
     let (owner, stranger, admin) = (visitor.user().await, visitor.user().await, visitor.admin().await);
     let id = owner.upload(&media::short()).await;
     owner.done(&id).await;
-    let delete = async |user: &User| {
-        user.request(Method::DELETE, &format!("/jobs/{id}")).send().await.expect("an answer")
-    };
+    let delete =
+        async |user: &User| user.request(Method::DELETE, &format!("/jobs/{id}")).send().await.expect("an answer");
 
     problem(stranger.get(&format!("/jobs/{id}")).await, 404).await;
     problem(stranger.download(&id).await, 404).await;
@@ -124,7 +123,10 @@ async fn downloads_come_whole_in_part_or_not_at_all() {
     assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
     assert!(response.bytes().await.expect("nothing").is_empty());
     let response = user.request(Method::HEAD, &path).send().await.expect("an answer");
-    assert_eq!((response.status(), &response.headers()["content-length"]), (StatusCode::OK, &size.to_string().parse().unwrap()));
+    assert_eq!(
+        (response.status(), &response.headers()["content-length"]),
+        (StatusCode::OK, &size.to_string().parse().unwrap())
+    );
 
     assert_eq!(problem(user.get("/download").await, 400).await, "fid is required");
     problem(user.get("/download?fid=../../etc/passwd").await, 404).await;
@@ -178,7 +180,8 @@ async fn admins_list_what_happened() {
     assert!(total >= 3, "{page}");
     assert_eq!(page["reports"].as_array().map(Vec::len), Some(2));
     assert_eq!((&page["totalPages"], &page["hasMore"]), (&json!(total.div_ceil(2)), &json!(true)));
-    let times: Vec<_> = list["reports"].as_array().expect("reports").iter().map(|report| report["createdTime"].to_string()).collect();
+    let times: Vec<_> =
+        list["reports"].as_array().expect("reports").iter().map(|report| report["createdTime"].to_string()).collect();
     assert!(times.is_sorted_by(|a, b| a >= b), "newest first: {times:?}");
     for wrong in ["page=0", "size=0", "size=101", "page=x"] {
         problem(admin.get(&format!("/api/v1/report/list?{wrong}")).await, 400).await;

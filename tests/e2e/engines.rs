@@ -44,8 +44,10 @@ async fn the_story_on_redis_and_smtp() {
     for _ in 0..3 {
         jobs.push(user.upload(&media::short()).await);
     }
-    eventually("a conversion is under way", async || (user.job(&jobs[0]).await["status"] == "converting").then_some(()))
-        .await;
+    eventually("a conversion is under way", async || {
+        (user.job(&jobs[0]).await["status"] == "converting").then_some(())
+    })
+    .await;
     server.kill();
     let server = start();
     let user = user.at(&server);

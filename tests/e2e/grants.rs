@@ -147,7 +147,9 @@ async fn a_grant_is_for_what_it_names() {
     ] {
         assert_eq!(fixture.probe(&format!("granted/{path}"), "x").await, "Denied", "{path}");
     }
-    for url in [format!("http://localhost:{port}/"), "http://127.0.0.1:1/".to_owned(), format!("https://127.0.0.1:{port}/")] {
+    for url in
+        [format!("http://localhost:{port}/"), "http://127.0.0.1:1/".to_owned(), format!("https://127.0.0.1:{port}/")]
+    {
         let fetched = fixture.probe(&format!("granted/http/-?{url}"), "").await;
         assert!(fetched.contains("HttpRequestDenied"), "{url}: {fetched}");
     }

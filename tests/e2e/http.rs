@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use reqwest::{Body, Client, StatusCode, Version};
 use tokio::sync::mpsc;
 
-use crate::support::fixtures::Fixture;
 use crate::support::DEADLINE;
+use crate::support::fixtures::Fixture;
 
 const CONTENT: &str = r#"
 [[trigger.http]]
@@ -120,7 +120,10 @@ async fn more_requests_than_allowed_are_told_to_come_again() {
         held.push((sender, Client::new().post(&url).body(body).send().await.expect("an answer")));
     }
     let response = reqwest::get(&url).await.expect("an answer");
-    assert_eq!((response.status(), &response.headers()["retry-after"]), (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap()));
+    assert_eq!(
+        (response.status(), &response.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"1".parse().unwrap())
+    );
     drop(held.pop());
     crate::support::eventually("one may come again", async || {
         (reqwest::get(&url).await.expect("an answer").status() == StatusCode::OK).then_some(())

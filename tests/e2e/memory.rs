@@ -49,7 +49,8 @@ async fn a_large_upload_needs_no_more_memory_than_a_small_one() {
         });
         let request = user.request(Method::POST, "/upload");
         let request = if multipart {
-            request.multipart(Form::new().part("file", Part::stream_with_length(generated(), SIZE).file_name("big.mp4")))
+            request
+                .multipart(Form::new().part("file", Part::stream_with_length(generated(), SIZE).file_name("big.mp4")))
         } else {
             request.header("content-type", "video/mp4").body(generated())
         };

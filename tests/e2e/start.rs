@@ -119,7 +119,8 @@ blob_stores = { videos = "read-write", mp3s = "read-write" }
     assert!(refusal.contains("[component.front.dependencies]"), "{refusal}");
 
     // The lines it says are the lines that help.
-    let mut content = format!("{gateway}[component.users]\nsource = \"<auth>\"\nkey_value_stores = [\"accounts\", \"keys\"]\n");
+    let mut content =
+        format!("{gateway}[component.users]\nsource = \"<auth>\"\nkey_value_stores = [\"accounts\", \"keys\"]\n");
     let path = manifest(directory.path(), &content);
     let first = Launch::manifest(&path).refused(directory.path());
     let line = |refusal: &str| {
@@ -142,11 +143,10 @@ async fn faults_are_named_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     for (content, parts) in [
         (PROBE.replace("<probe>", "nowhere.wasm"), ["component `probe`", "nowhere.wasm", "tessera build"]),
-        (format!("{PROBE}[component.probe.tool.tessera]\nconsume = [{{ queue = \"work\" }}]\n"), [
-            "component `probe`",
-            "consume",
-            "tessera:queue/consumer",
-        ]),
+        (
+            format!("{PROBE}[component.probe.tool.tessera]\nconsume = [{{ queue = \"work\" }}]\n"),
+            ["component `probe`", "consume", "tessera:queue/consumer"],
+        ),
         (PROBE.replace("source = \"<probe>\"", "source = \"<consumer>\""), ["component `probe`", "/...", "wasi:http"]),
         (format!("{PROBE}key_value_store = [\"x\"]\n"), ["spin.toml", "key_value_store", "key_value_stores"]),
     ] {

@@ -11,8 +11,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 /// A sweep for each ear and noise: a sound that never repeats, so that a shift is seen.
-const SOUND: &str =
-    "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d=6";
+const SOUND: &str = "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d=6";
 const PICTURES: &str = "testsrc2=s=160x120:r=25:d=6";
 
 const H264: [&str; 6] = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"];

@@ -30,9 +30,7 @@ impl Launch {
     /// The application of this workspace.
     pub(crate) fn application() -> Self {
         let (email, password) = ADMIN;
-        Self::manifest(&workspace("spin.toml"))
-            .variable("admin_email", email)
-            .variable("admin_password", password)
+        Self::manifest(&workspace("spin.toml")).variable("admin_email", email).variable("admin_password", password)
     }
 
     /// Some application.
