@@ -3,7 +3,7 @@
 //! - [`answer`]: whole answers, and errors as problem details (RFC 9457);
 //! - [`credentials`]: what the `Authorization` header says;
 //! - [`request`]: path, query and limits of their numbers;
-//! - [`wasi`]: between these and `wasi:http`, in Wasm only.
+//! - `wasi`: between these and `wasi:http`, in Wasm only.
 
 pub mod answer;
 pub mod credentials;
