@@ -100,10 +100,14 @@ fn from_guest(grants: &Grants, operation: types::Operation) -> Result<Operation>
         },
         types::Operation::Delete(key) => Operation::Delete { key: Key::new(key)? },
         types::Operation::Add(add) => Operation::Add { key: Key::new(add.key)?, delta: add.delta },
-        types::Operation::Publish(publication) => Operation::Publish(
-            queue::publication(grants, publication.queue, publication.message)
-                .map_err(|error| Error::Publish(Box::new(error)))?,
-        ),
+        types::Operation::Publish(publication) => {
+            Operation::Publish(queue::publication(grants, publication.queue, publication.message).map_err(|error| {
+                match error {
+                    denied @ Error::Denied(_) => denied,
+                    error => Error::Publish(Box::new(error)),
+                }
+            })?)
+        }
     })
 }
 
