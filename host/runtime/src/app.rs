@@ -5,6 +5,7 @@
 
 pub(crate) mod component;
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod link;
 
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::app::component::Component;
-use crate::trigger::http::Routes;
+use crate::app::http::Routes;
 
 /// One consistent state of the application.
 #[derive(Default)]

@@ -15,12 +15,12 @@ use wasmtime::{Engine, component::Linker};
 
 pub(crate) use self::engines::Engines;
 use crate::app::component::Component;
+use crate::app::http::{Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::{App, Snapshot, files};
 use crate::grants::{Blobs, Grants, Mail};
 use crate::manifest::{self, Files, Handler, Limits, Manifest, Resolved};
 use crate::state::State;
-use crate::trigger::http::{Routes, Target};
 use crate::trigger::queue::Consumer;
 
 /// The groups that the application's consumers are.

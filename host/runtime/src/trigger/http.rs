@@ -1,15 +1,13 @@
 //! The HTTP trigger: HTTP/1.1 and HTTP/2 (also without TLS) to a component's handler.
 
-mod activity;
-mod instances;
-mod routes;
+mod unread;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -25,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::handler::ExpirationError;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use self::activity::{Activity, Tracked};
-pub(crate) use self::routes::{Routes, Target};
+use self::unread::Unread;
 use crate::app::App;
+use crate::app::http::{Activity, Target, Tracked};
 use crate::manifest::StaticResponse;
 
 /// The most connections at a time; further ones wait in the operating system's queue.
@@ -98,9 +96,15 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response<WasiBody> {
         return plain(StatusCode::BAD_REQUEST, "the request names no valid host\n");
     };
     let activity = Arc::<Activity>::default();
-    let request = request.map(|body| incoming(body, &activity));
-    match target.handler.handle(Arc::clone(&activity), request).await {
+    let waits = request.headers().contains_key(EXPECT);
+    let request = request.map(|body| incoming(body, &activity, waits));
+    let start = Instant::now();
+    match target.handle(Arc::clone(&activity), request).await {
         Ok(response) => response.map(|body| Tracked { body, activity, _guard: permit }.boxed_unsync()),
+        // A component that computes is ended as a whole, which looks like a trap.
+        Err(error) if error.is::<ExpirationError>() || activity.has_stalled(start, target.component.limits.timeout) => {
+            late(&target.component.id)
+        }
         Err(error) => failure(&target.component.id, &error),
     }
 }
@@ -117,21 +121,24 @@ fn absolute(mut request: Request<Incoming>) -> Option<Request<Incoming>> {
     Some(request)
 }
 
-fn incoming(body: Incoming, activity: &Arc<Activity>) -> WasiBody {
+/// The body, as the component reads it; the client `waits` until that begins.
+fn incoming(body: Incoming, activity: &Arc<Activity>, waits: bool) -> WasiBody {
     if body.is_end_stream() {
         return Empty::new().map_err(HttpError::from).boxed_unsync();
     }
+    let body = Unread::new(body, waits);
     Tracked { body, activity: Arc::clone(activity), _guard: () }.map_err(HttpError::from).boxed_unsync()
 }
 
 /// What a client reads when its request could not be served; the log has the cause.
 fn failure(component: &str, error: &wasmtime::Error) -> Response<WasiBody> {
-    if error.is::<ExpirationError>() {
-        tracing::error!(component, "no answer within the time limit (`limits.timeout` in the manifest)");
-        return plain(StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n");
-    }
     tracing::error!(component, "the request failed: {error:#}");
     plain(StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n")
+}
+
+fn late(component: &str) -> Response<WasiBody> {
+    tracing::error!(component, "no answer within the time limit (`limits.timeout` in the manifest)");
+    plain(StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n")
 }
 
 /// A `static_response` of the manifest.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use matchit::Router;
+use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyHandler;
 
+use super::activity::Activity;
 use super::instances::Instances;
 use crate::app::component::Component;
 use crate::manifest::{Route, Segment, StaticResponse};
@@ -19,8 +21,8 @@ pub(crate) enum Target {
 
 /// A component with its instances.
 pub(crate) struct Served {
-    pub(super) component: Arc<Component>,
-    pub(super) handler: ProxyHandler<Instances>,
+    pub(crate) component: Arc<Component>,
+    handler: ProxyHandler<Instances>,
 }
 
 impl Target {
@@ -31,6 +33,20 @@ impl Target {
     pub(crate) fn component(component: Arc<Component>) -> wasmtime::Result<Self> {
         let instances = Instances::new(Arc::clone(&component), component.http()?);
         Ok(Self::Component(Served { component, handler: ProxyHandler::new(instances) }))
+    }
+}
+
+impl Served {
+    /// Lets one of the component's instances answer.
+    ///
+    /// # Errors
+    /// What the instance trapped with, or [`wasmtime_wasi_http::handler::ExpirationError`].
+    pub(crate) async fn handle(
+        &self,
+        activity: Arc<Activity>,
+        request: http::Request<WasiBody>,
+    ) -> wasmtime::Result<http::Response<WasiBody>> {
+        self.handler.handle(activity, request).await
     }
 }
 
@@ -62,7 +78,7 @@ impl Routes {
     }
 
     /// What answers this path.
-    pub(super) fn find(&self, path: &str) -> Option<&Arc<Target>> {
+    pub(crate) fn find(&self, path: &str) -> Option<&Arc<Target>> {
         self.0.at(path).ok().map(|found| found.value)
     }
 }

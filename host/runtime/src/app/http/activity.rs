@@ -52,6 +52,11 @@ impl Activity {
         _ = self.instance.set(Arc::clone(instance));
     }
 
+    /// Whether nothing has moved for `timeout`, in a request that began at `start`.
+    pub(crate) fn has_stalled(&self, start: Instant, timeout: Duration) -> bool {
+        self.own.deadline(start, timeout) <= Instant::now()
+    }
+
     /// Ends when nothing has moved for `timeout`.
     pub(super) async fn stalled(self: Arc<Self>, timeout: Duration) {
         let start = Instant::now();
@@ -66,10 +71,10 @@ impl Activity {
 }
 
 /// A body whose chunks count as activity, and that keeps `G` until it is dropped.
-pub(super) struct Tracked<B, G> {
-    pub(super) body: B,
-    pub(super) activity: Arc<Activity>,
-    pub(super) _guard: G,
+pub(crate) struct Tracked<B, G> {
+    pub(crate) body: B,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) _guard: G,
 }
 
 impl<B: Body<Data = Bytes> + Unpin, G: Unpin> Body for Tracked<B, G> {

@@ -1,0 +1,8 @@
+//! How components serve HTTP: which one answers a path, its instances, and their deadlines.
+
+mod activity;
+mod instances;
+mod routes;
+
+pub(crate) use self::activity::{Activity, Tracked};
+pub(crate) use self::routes::{Routes, Target};
