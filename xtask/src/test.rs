@@ -14,17 +14,22 @@ use crate::workspace::{WASM_TARGET, Workspace};
 /// Installs what tests need, builds the host, the components and the fixtures, and runs the tests whose name
 /// contains the filter.
 pub(crate) fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Totals> {
-    setup::ensure(workspace, &[Part::Build, Part::Test])?;
-    // The binary together with the tests, so that both use one build of every dependency.
-    run(workspace.cargo().args(["build", "--release", "--workspace", "--bins", "--tests"]))?;
-    build::components(workspace)?;
+    setup::ensure(workspace, &[Part::Test])?;
+    build::everything(workspace)?;
     fixtures(workspace)?;
 
-    let mut cargo = workspace.cargo();
-    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).args(filter);
-    // Every server was just installed, so a test that misses one has to fail.
-    cargo.env("REQUIRE_SERVICES", "1").env("TESSERA_TEST_PYTHON", setup::test_python(workspace));
-    count(&mut cargo, &mut std::io::stdout())
+    // The runtime alone, as `up` builds it: together with the others Cargo would unify the features of what they
+    // share, and build Wasmtime a second time.
+    let selections: [&[&str]; 2] = [&["--package", "tessera-runtime"], &["--workspace", "--exclude", "tessera-runtime"]];
+    let mut totals = Totals::default();
+    for selection in selections {
+        let mut cargo = workspace.cargo();
+        cargo.args(["test", "--release", "--no-fail-fast"]).args(selection).args(filter);
+        // Every server was just installed, so a test that misses one has to fail.
+        cargo.env("REQUIRE_SERVICES", "1").env("TESSERA_TEST_PYTHON", setup::test_python(workspace));
+        totals += count(&mut cargo, &mut std::io::stdout())?;
+    }
+    Ok(totals)
 }
 
 /// Builds the components that only tests use, beside the others.

@@ -1,6 +1,7 @@
 //! Adds up what the test binaries report.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 /// Counts over all test binaries of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,14 @@ impl Totals {
                 _ => {}
             }
         }
+    }
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
     }
 }
 
