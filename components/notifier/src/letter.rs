@@ -5,6 +5,8 @@ use messages::{JobFinished, Outcome};
 
 /// The longest part of a file's name in a subject, in characters.
 const MAX_NAME: usize = 80;
+/// The longest reason or warning, in characters.
+const MAX_REASON: usize = 1000;
 
 /// A mail's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct Letter {
 /// Writes the mail about a job's end. `public_url` is where users reach the API.
 #[must_use]
 pub fn write(finished: &JobFinished, public_url: &str) -> Letter {
-    let name = one_line(&finished.file_name);
+    let name = one_line(&finished.file_name, MAX_NAME);
     match finished.outcome {
         Outcome::Done => done(finished, &name, public_url.trim_end_matches('/')),
         Outcome::Failed => failed(finished, &name),
@@ -31,7 +33,7 @@ fn done(finished: &JobFinished, name: &str, public_url: &str) -> Letter {
     let id = finished.job;
     let link = format!("{public_url}/download?fid={id}");
     let facts = facts(finished);
-    let warning = finished.warning.as_deref().map(one_line);
+    let warning = finished.warning.as_deref().map(|warning| one_line(warning, MAX_REASON));
     let note = warning.as_deref().map(|warning| format!("Please note: {warning}\n\n")).unwrap_or_default();
     let text = format!(
         "Your MP3 of \"{name}\"{facts} is ready.\n\n{note}Its id is {id}.\n\nDownload it with your token:\n\n    \
@@ -51,7 +53,7 @@ fn done(finished: &JobFinished, name: &str, public_url: &str) -> Letter {
 
 fn failed(finished: &JobFinished, name: &str) -> Letter {
     let id = finished.job;
-    let reason = one_line(finished.reason.as_deref().unwrap_or("the video cannot be converted"));
+    let reason = one_line(finished.reason.as_deref().unwrap_or("the video cannot be converted"), MAX_REASON);
     let text = format!(
         "No MP3 could be made of \"{name}\".\n\nReason: {reason}\n\nIts id is {id}. Trying the same file again will \
          not help.\n"
@@ -82,11 +84,11 @@ fn facts(finished: &JobFinished) -> String {
     if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) }
 }
 
-/// Text that stays on its line, cut if it is long.
-fn one_line(text: &str) -> String {
+/// Text that stays on its line, cut after `most` characters.
+fn one_line(text: &str, most: usize) -> String {
     let flat = text.chars().map(|character| if character.is_control() { ' ' } else { character });
-    let mut line: String = flat.clone().take(MAX_NAME).collect();
-    if flat.count() > MAX_NAME {
+    let mut line: String = flat.clone().take(most).collect();
+    if flat.count() > most {
         line.push('…');
     }
     line
@@ -126,6 +128,13 @@ mod tests {
     fn a_warning_is_told() {
         let letter = write(&JobFinished { warning: Some("cut short".into()), ..finished(Outcome::Done) }, "http://x");
         assert!(letter.text.contains("Please note: cut short") && letter.html.contains("Please note: cut short"));
+    }
+
+    #[test]
+    fn a_reason_is_told_whole() {
+        let reason = "Because of this. ".repeat(20);
+        let letter = write(&JobFinished { reason: Some(reason.clone()), ..finished(Outcome::Failed) }, "http://x");
+        assert!(letter.text.contains(&reason), "{}", letter.text);
     }
 
     #[test]
