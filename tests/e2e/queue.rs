@@ -27,7 +27,7 @@ key_value_stores = ["attempts"]
 [component.worker.tool.tessera]
 limits = { memory = "32MiB" }
 consume = [
-    { queue = "work", concurrency = 4, timeout = "1s", max_attempts = 3, backoff = { first = "50ms", max = "200ms" } },
+    { queue = "work", concurrency = 4, timeout = "2s", max_attempts = 3, backoff = { first = "50ms", max = "200ms" } },
 ]
 "#;
 
@@ -76,19 +76,19 @@ async fn what_fails_is_tried_again_and_kept_with_its_reasons() {
     expected.sort();
     eventually("all attempts are made", async || (attempts(&fixture).await == expected).then_some(())).await;
     // The last attempts end too.
-    for reason in ["trap: ", "no answer within 1s", "limits.memory", "come again"] {
+    for reason in ["trap: ", "no answer within 2s", "limits.memory", "come again"] {
         fixture.server.log.line_with(&["attempt failed", reason, "attempt=3"]);
     }
     fixture.server.log.line_with(&["given up: not wanted", "attempt=1"]);
-    let timeouts = || fixture.server.log.text().matches("no answer within 1s").count();
+    let timeouts = || fixture.server.log.text().matches("no answer within 2s").count();
     eventually("both time out for good", async || (timeouts() == 6).then_some(())).await;
 
     let letters = dead_letters(fixture).await;
     assert_eq!(letters.len(), bodies.len(), "{letters:?}");
     for (body, reason) in [
         ("trap", "trap: "),
-        ("compute", "no answer within 1s"),
-        ("sleep", "no answer within 1s"),
+        ("compute", "no answer within 2s"),
+        ("sleep", "no answer within 2s"),
         ("grow", "limits.memory"),
         ("retry", "come again"),
         ("discard", "not wanted"),
@@ -110,7 +110,7 @@ async fn what_was_in_flight_at_a_crash_comes_again() {
     server.kill();
     let server = Launch::manifest(&directory.path().join("spin.toml")).start(directory.path());
     let fixture = Fixture { server, directory };
-    fixture.server.log.line_with(&["attempt failed: no answer within 1s", "attempt=3"]);
+    fixture.server.log.line_with(&["attempt failed: no answer within 2s", "attempt=3"]);
     assert_eq!(attempts(&fixture).await, ["fine/1", "sleep/1", "sleep/2", "sleep/3"]);
     assert_eq!(dead_letters(fixture).await.len(), 1);
 }
