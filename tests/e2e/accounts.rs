@@ -56,20 +56,15 @@ async fn of_fifty_registrations_of_one_name_one_succeeds() {
     assert_eq!(visitor.login("everybody@example.org", PASSWORD).await.status(), StatusCode::OK);
 }
 
-/// The shortest of several tries: what else runs on the machine only adds to it.
+/// How long a login was refused, and all that the client sees of it.
 async fn refused(visitor: &Visitor, email: &str) -> (Duration, String) {
-    let mut fastest = Duration::MAX;
-    let mut text = String::new();
-    for _ in 0..5 {
-        let start = Instant::now();
-        let response = visitor.login(email, "not the password").await;
-        fastest = fastest.min(start.elapsed());
-        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-        let headers = response.headers().clone();
-        let body = response.text().await.expect("a body");
-        text = format!("{:?}\n{:?}\n{body}", headers.get("www-authenticate"), headers.get("content-type"));
-    }
-    (fastest, text)
+    let start = Instant::now();
+    let response = visitor.login(email, "not the password").await;
+    let time = start.elapsed();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let headers = response.headers().clone();
+    let body = response.text().await.expect("a body");
+    (time, format!("{:?}\n{:?}\n{body}", headers.get("www-authenticate"), headers.get("content-type")))
 }
 
 #[tokio::test]
@@ -77,8 +72,15 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     let running = shared();
     let visitor = Visitor::of(&running.server);
     let known = visitor.user().await;
-    let (known_time, known_text) = refused(&visitor, &known.email).await;
-    let (unknown_time, unknown_text) = refused(&visitor, "nobody@example.org").await;
+    // The shortest of several tries, in turns: what else runs on the machine only adds to it.
+    let (mut known_time, mut known_text) = refused(&visitor, &known.email).await;
+    let (mut unknown_time, mut unknown_text) = refused(&visitor, "nobody@example.org").await;
+    for _ in 0..7 {
+        let (time, text) = refused(&visitor, &known.email).await;
+        (known_time, known_text) = (known_time.min(time), text);
+        let (time, text) = refused(&visitor, "nobody@example.org").await;
+        (unknown_time, unknown_text) = (unknown_time.min(time), text);
+    }
     assert_eq!(known_text, unknown_text);
     assert!(known_text.contains("Invalid credentials"), "{known_text}");
     // Hashing a password takes far longer than anything else; leaving it out would show.
