@@ -4,8 +4,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::client::{User, Visitor, problem};
-use crate::support::server::shared;
-use crate::support::{eventually, media};
+use crate::support::server::{Launch, shared};
+use crate::support::{eventually, mail, media};
 
 #[tokio::test]
 async fn anyone_may_ask_for_health() {
@@ -150,10 +150,26 @@ async fn a_download_before_the_end_says_how_far_the_job_is() {
     assert_eq!(response.status(), StatusCode::CONFLICT);
     let body: Value = response.json().await.expect("JSON");
     assert!(["queued", "converting"].contains(&body["jobStatus"].as_str().expect("a status")), "{body}");
-    // A job can be deleted while it is converted; nothing comes back.
+}
+
+#[tokio::test]
+async fn a_job_that_is_deleted_while_it_is_converted_leaves_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Launch::application().start(state.path());
+    let user = Visitor::of(&server).user().await;
+    let id = user.upload(&media::long()).await;
+    eventually("the conversion is under way", async || {
+        (user.job(&id).await["progress"].as_u64() > Some(0)).then_some(())
+    })
+    .await;
     let response = user.request(Method::DELETE, &format!("/jobs/{id}")).send().await.expect("an answer");
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     problem(user.get(&format!("/jobs/{id}")).await, 404).await;
+    // The converter has come to its end when the server has.
+    assert!(server.stop().success());
+    let left: Vec<_> = std::fs::read_dir(state.path().join("blobs/data")).expect("the blobs").collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(mail::about(state.path(), &id).is_empty());
 }
 
 #[tokio::test]
