@@ -20,7 +20,8 @@ pub(crate) fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Totals>
 
     // The runtime alone, as `up` builds it: together with the others Cargo would unify the features of what they
     // share, and build Wasmtime a second time.
-    let selections: [&[&str]; 2] = [&["--package", "tessera-runtime"], &["--workspace", "--exclude", "tessera-runtime"]];
+    let selections: [&[&str]; 2] =
+        [&["--package", "tessera-runtime"], &["--workspace", "--exclude", "tessera-runtime"]];
     let mut totals = Totals::default();
     for selection in selections {
         let mut cargo = workspace.cargo();
