@@ -122,9 +122,14 @@ fn read(path: &Path) -> Mail {
     Mail::parse(&raw)
 }
 
-/// A Python that has aiosmtpd: that of `cargo xtask test`, or the system's.
+/// A Python that has aiosmtpd: `TESSERA_TEST_PYTHON`, that of `cargo xtask test`, or the system's.
 fn python() -> Option<PathBuf> {
-    [workspace("target/venv/bin/python3"), PathBuf::from("python3")].into_iter().find(|python| {
+    let candidates = [
+        std::env::var_os("TESSERA_TEST_PYTHON").map(PathBuf::from),
+        Some(workspace("target/test-venv/bin/python")),
+        Some(PathBuf::from("python3")),
+    ];
+    candidates.into_iter().flatten().find(|python| {
         let import = Command::new(python).args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
         import.is_ok_and(|status| status.success())
     })
