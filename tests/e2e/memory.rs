@@ -15,6 +15,8 @@ use crate::support::server::Launch;
 /// How much is uploaded. The promise is about 1 GiB, and keeping it does not depend on the size.
 const SIZE: u64 = 256 << 20;
 const CHUNK: u64 = 256 << 10;
+/// The application's manifest.
+const APPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml");
 /// How much more memory the server may take meanwhile.
 const ALLOWED: u64 = 32 << 20;
 
@@ -66,4 +68,18 @@ async fn a_large_upload_needs_no_more_memory_than_a_small_one() {
         let response = user.request(Method::DELETE, &format!("/jobs/{id}")).send().await.expect("an answer");
         assert!(response.status().is_success());
     }
+}
+
+/// What a conversion needs does not depend on the length: the host ends an instance that outgrows its limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hours_convert_within_the_components_memory() {
+    let manifest: toml::Table = std::fs::read_to_string(APPLICATION).unwrap().parse().unwrap();
+    let limit = &manifest["component"]["converter"]["tool"]["tessera"]["limits"]["memory"];
+    assert_eq!(limit.as_str(), Some("64MiB"));
+    let state = tempfile::tempdir().unwrap();
+    let server = Launch::application().start(state.path());
+    let user = Visitor::of(&server).user().await;
+    let id = user.upload(&media::three_hours()).await;
+    let job = user.done(&id).await;
+    assert!((job["durationSeconds"].as_f64().unwrap() - 10800.0).abs() < 0.05, "{job}");
 }

@@ -1,7 +1,7 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
 //!
-//! Modules import downwards only: `cli -> compose -> trigger -> app -> engine -> bindings ->
-//! {grants, manifest, config}`; only `compose` knows concrete engines.
+//! Modules import downwards only: `cli -> compose -> trigger -> app -> engine -> {bindings, state,
+//! stdio} -> grants -> {config, manifest} -> diagnostic`; only `compose` knows concrete engines.
 
 mod app;
 mod bindings;

@@ -52,6 +52,14 @@ pub(crate) fn long() -> PathBuf {
     made("long.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
 }
 
+/// Three hours of sound, at a rate that is quick to convert; its tables are as long as any film's.
+pub(crate) fn three_hours() -> PathBuf {
+    let sound = "sine=frequency=440:sample_rate=8000:duration=10800";
+    made("three-hours.m4a", |path| {
+        encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "aac", "-b:a", "24k"], path)
+    })
+}
+
 /// Sound that is converted at once.
 pub(crate) fn short() -> PathBuf {
     let sound = "sine=frequency=440:sample_rate=44100:duration=0.5";

@@ -15,17 +15,27 @@ use crate::workspace::Workspace;
 pub(super) struct Server {
     child: Child,
     pub(super) url: String,
-    _state: Option<TempDir>,
+    state: Option<TempDir>,
 }
 
 impl Server {
     /// Starts the application with fresh state below `target`, on the disk that a user's would be on.
     pub(super) fn tessera(workspace: &Workspace) -> Result<Self> {
-        let state = TempDir::new_in(workspace.path("target"))?;
+        Self::on(workspace, TempDir::new_in(workspace.path("target"))?)
+    }
+
+    /// Starts the application again on the state that it has left.
+    pub(super) fn again(mut self, workspace: &Workspace) -> Result<Self> {
+        let state = self.state.take().context("the server has no state")?;
+        drop(self);
+        Self::on(workspace, state)
+    }
+
+    fn on(workspace: &Workspace, state: TempDir) -> Result<Self> {
         let mut command = workspace.command(workspace.binary());
         command.args(["up", "--quiet", "--listen", "127.0.0.1:0", "--state-dir"]).arg(state.path());
         let mut server = Self::start(command)?;
-        server._state = Some(state);
+        server.state = Some(state);
         Ok(server)
     }
 
@@ -38,7 +48,7 @@ impl Server {
         let Some(url) = line.trim().strip_prefix("Serving ") else {
             bail!("`{}` did not start", command::shown(&command));
         };
-        Ok(Self { url: url.to_owned(), child, _state: None })
+        Ok(Self { url: url.to_owned(), child, state: None })
     }
 
     /// What the process has in memory, in MiB.
