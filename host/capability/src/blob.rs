@@ -1,7 +1,7 @@
 //! The blob contract: named objects of any size, written and read as streams.
 //!
 //! The sentences of `wit/deps/tessera-blob` hold for every [`Store`]; the suite in
-//! [`crate::conformance::blob`] has a test for each.
+//! `conformance::blob` has a test for each.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! The key-value contract: an ordered store of bytes with atomic, optimistic transactions.
 //!
 //! The sentences of `wit/deps/tessera-keyvalue` hold for every [`Store`]; the suite in
-//! [`crate::conformance::kv`] has a test for each.
+//! `conformance::kv` has a test for each.
 
 use std::time::Duration;
 

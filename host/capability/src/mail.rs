@@ -1,7 +1,7 @@
 //! The mail contract: handing messages over for delivery.
 //!
 //! The sentences of `wit/deps/tessera-mail` hold for every [`Sender`]; the suite in
-//! [`crate::conformance::mail`] has a test for each.
+//! `conformance::mail` has a test for each.
 
 use std::time::Duration;
 

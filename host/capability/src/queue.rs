@@ -1,7 +1,7 @@
 //! The queue contract: durable, at-least-once delivery to competing consumers.
 //!
 //! The sentences of `wit/deps/tessera-queue` hold for every [`Broker`]; the suite in
-//! [`crate::conformance::queue`] has a test for each. Engines store, lease and hand out; what to do
+//! `conformance::queue` has a test for each. Engines store, lease and hand out; what to do
 //! with a failed delivery is decided by [`Policy`], purely.
 
 mod names;

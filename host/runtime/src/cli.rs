@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 /// Runs applications made of sandboxed WebAssembly components: HTTP, queues, key-value, blobs and
 /// mail in one process.
 #[derive(Debug, Parser)]
-#[command(name = "tessera", version, about, max_term_width = 100)]
+#[command(name = "tessera", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
