@@ -106,13 +106,9 @@ impl Up {
         for consumer in compose::consumers(&manifest) {
             tasks.spawn(consumer.run(Arc::clone(&app), Arc::clone(&broker), shutdown.clone(), GRACE));
         }
-        tasks.spawn({
-            let shutdown = shutdown.clone();
-            let engines = Arc::new(engines);
-            let announced = Arc::clone(&engines);
-            announce(address, &manifest, &announced, self.quiet);
-            async move { engines.relay(shutdown).await }
-        });
+        announce(address, &manifest, &engines, self.quiet);
+        let relaying = shutdown.clone();
+        tasks.spawn(async move { engines.relay(relaying).await });
         tasks.spawn(http::serve(app, listener, shutdown.clone(), GRACE));
         tasks.close();
 
