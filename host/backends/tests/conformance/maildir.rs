@@ -80,7 +80,8 @@ async fn make() -> Option<(Arc<dyn Service>, TempDir)> {
 
 tessera_capability::mail_suite!(make);
 
-fn message(key: Option<&str>) -> Message {
+/// A small message, with an idempotency key or without.
+pub(super) fn message(key: Option<&str>) -> Message {
     Message {
         to: vec!["user@example.net".into()],
         subject: "Subject".into(),

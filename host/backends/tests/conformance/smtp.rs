@@ -17,9 +17,11 @@ use tempfile::TempDir;
 use tessera_backends::embedded;
 use tessera_backends::smtp::{Config, Sender, Tls};
 use tessera_capability::conformance::mail::{Delivered, Refuses, Service};
-use tessera_capability::mail::{Message, Sender as _};
+use tessera_capability::mail::Sender as _;
 use tessera_capability::time::SystemClock;
 use tessera_capability::{Error, kv, mail};
+
+use super::maildir::message;
 
 const USER: &str = "application";
 const PASSWORD: &str = "correct horse battery staple";
@@ -172,16 +174,6 @@ async fn make() -> Option<(Arc<dyn Service>, TempDir)> {
 }
 
 tessera_capability::mail_suite!(make);
-
-fn message(key: Option<&str>) -> Message {
-    Message {
-        to: vec!["user@example.net".into()],
-        subject: "Subject".into(),
-        text: Some("Hello.".into()),
-        idempotency_key: key.map(str::to_owned),
-        ..Message::default()
-    }
-}
 
 #[tokio::test]
 async fn a_connection_is_as_safe_as_configured() {
