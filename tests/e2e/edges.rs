@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["compose"],
     &["trigger"],
-    &["app"],
+    &["app", "server"],
     &["engine"],
     &["bindings", "state", "stdio"],
     &["grants"],

@@ -1,7 +1,8 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
 //!
-//! Modules import downwards only: `cli -> compose -> trigger -> app -> engine -> {bindings, state,
-//! stdio} -> grants -> {config, manifest} -> diagnostic`; only `compose` knows concrete engines.
+//! Modules import downwards only: `cli -> compose -> trigger -> {app, server} -> engine ->
+//! {bindings, state, stdio} -> grants -> {config, manifest} -> diagnostic`; only `compose` knows
+//! concrete engines.
 
 mod app;
 mod bindings;
@@ -12,6 +13,7 @@ mod diagnostic;
 mod engine;
 mod grants;
 mod manifest;
+mod server;
 mod state;
 mod stdio;
 mod trigger;

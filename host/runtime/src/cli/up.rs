@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +19,7 @@ use crate::app::App;
 use crate::compose::{self, Engines};
 use crate::config::{self, Config};
 use crate::manifest::{self, Handler, Manifest, Secret};
+use crate::server::{self, Limits};
 use crate::trigger::http;
 use crate::{cli, engine};
 
@@ -91,7 +91,8 @@ impl Up {
         let state_dir = state_dir(self.state_dir.as_deref(), &manifest)?;
 
         // Bound first: a port in use is reported before anything else is done.
-        let listener = TcpListener::bind(self.listen).await.map_err(|error| listen_error(self.listen, &error))?;
+        let listener =
+            server::listen(self.listen, &Limits::default()).map_err(|error| listen_error(self.listen, &error))?;
         let address = listener.local_addr()?;
         let engines = Engines::open(&manifest, &config, &state_dir).await?;
         let wasm = engine::new(&state_dir.join("cache")).map_err(|error| anyhow!(error)).context("start Wasmtime")?;

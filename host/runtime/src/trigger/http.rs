@@ -1,8 +1,8 @@
-//! The HTTP trigger: HTTP/1.1 and HTTP/2 (also without TLS) to a component's handler.
+//! The HTTP trigger: from a request to a component's handler and back. Connections are
+//! [`server`]'s.
 
 mod unread;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::handler::ExpirationError;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
@@ -27,55 +22,15 @@ use self::unread::Unread;
 use crate::app::App;
 use crate::app::http::{Activity, Target, Tracked};
 use crate::manifest::StaticResponse;
-
-/// The most connections at a time; further ones wait in the operating system's queue.
-const MAX_CONNECTIONS: usize = 4096;
-
-/// A client has this long to send a request's header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::server::{self, Limits};
 
 /// Serves `listener` until `shutdown`, then lets requests in flight end for at most `grace`.
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
-    let mut server = Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20));
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let graceful = GracefulShutdown::new();
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Out of file descriptors, or the client was gone already: neither ends the server.
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        // Responses are written whole; waiting to fill a segment only delays them.
-        _ = stream.set_nodelay(true);
+    server::serve(listener, Limits::default(), shutdown, grace, move |_peer, request| {
         let app = Arc::clone(&app);
-        let service = service_fn(move |request| {
-            let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(answer(&app, request).await) }
-        });
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection.into_owned());
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection ended early");
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still running after {grace:?} and are cut off");
-    }
+        async move { answer(&app, request).await }
+    })
+    .await;
 }
 
 async fn answer(app: &App, request: Request<Incoming>) -> Response<WasiBody> {
