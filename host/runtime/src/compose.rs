@@ -14,7 +14,7 @@ use wasmtime::component::Component as Compiled;
 use wasmtime::{Engine, component::Linker};
 
 pub(crate) use self::engines::Engines;
-use crate::app::component::Component;
+use crate::app::component::{Component, Settings};
 use crate::app::http::{Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::{App, Snapshot, files};
@@ -162,7 +162,11 @@ impl Builder<'_> {
             declared.dependencies.iter().map(|(import, dependency)| to_link(id, import, dependency)).collect();
         let mounts = self.files(id, &declared.files, &declared.exclude_files)?;
         let component = self.link(id, &dependencies, |pre| {
-            Component::new(pre, grants, declared.limits, declared.reuse, declared.environment.clone(), mounts)
+            let environment = declared.environment.clone();
+            Component::new(
+                pre,
+                Settings { grants, limits: declared.limits, reuse: declared.reuse, environment, mounts },
+            )
         })?;
         if !declared.consume.is_empty() && component.consumer().is_none() {
             bail!(
@@ -185,7 +189,14 @@ impl Builder<'_> {
             variables: BTreeMap::new(),
             hosts: manifest::AllowedHosts::default(),
         });
-        self.link(id, &[], |pre| Component::new(pre, grants, Limits::default(), true, BTreeMap::new(), Vec::new()))
+        let settings = Settings {
+            grants,
+            limits: Limits::default(),
+            reuse: None,
+            environment: BTreeMap::new(),
+            mounts: Vec::new(),
+        };
+        self.link(id, &[], |pre| Component::new(pre, settings))
     }
 
     fn files(&self, id: &str, files: &[Files], exclude: &[String]) -> Result<Vec<crate::app::component::Mount>> {

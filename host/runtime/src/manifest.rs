@@ -10,6 +10,7 @@ mod component;
 mod grants;
 mod graph;
 mod hosts;
+mod limits;
 mod names;
 mod queues;
 mod route;
@@ -25,9 +26,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use component::{
-    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, Limits, MailGrant, StaticResponse,
+    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, StaticResponse,
 };
 pub(crate) use hosts::AllowedHosts;
+pub(crate) use limits::{Limits, Reuse};
 pub(crate) use route::{Route, Segment};
 pub(crate) use secrecy::SecretString as Secret;
 pub(crate) use template::Template;

@@ -12,7 +12,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 use crate::bindings::QueueConsumerPre;
 use crate::engine;
 use crate::grants::Grants;
-use crate::manifest::Limits;
+use crate::manifest::{Limits, Reuse};
 use crate::state::State;
 use crate::stdio::GuestOutput;
 
@@ -24,6 +24,20 @@ pub(crate) struct Mount {
     pub(crate) path: String,
 }
 
+/// What the manifest says about a component, as its instances need it.
+pub(crate) struct Settings {
+    /// What it may use.
+    pub(crate) grants: Arc<Grants>,
+    /// How much of it.
+    pub(crate) limits: Limits,
+    /// How many requests an instance may serve; `None`: what its version of WASI suggests.
+    pub(crate) reuse: Option<Reuse>,
+    /// Environment variables.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Directories that it may read.
+    pub(crate) mounts: Vec<Mount>,
+}
+
 /// How a component serves HTTP, if it does.
 pub(crate) type HttpPre = wasmtime_wasi_http::handler::ProxyPre<State>;
 
@@ -31,8 +45,8 @@ pub(crate) type HttpPre = wasmtime_wasi_http::handler::ProxyPre<State>;
 pub(crate) struct Component {
     pub(crate) id: Arc<str>,
     pub(crate) limits: Limits,
-    /// Whether an instance may serve several requests.
-    pub(crate) reuse: bool,
+    /// How many requests an instance may serve; `None`: what its version of WASI suggests.
+    pub(crate) reuse: Option<Reuse>,
     /// Permits for calls at a time.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) compiled: Compiled,
@@ -45,14 +59,8 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    pub(crate) fn new(
-        pre: InstancePre<State>,
-        grants: Arc<Grants>,
-        limits: Limits,
-        reuse: bool,
-        environment: BTreeMap<String, String>,
-        mounts: Vec<Mount>,
-    ) -> Self {
+    pub(crate) fn new(pre: InstancePre<State>, settings: Settings) -> Self {
+        let Settings { grants, limits, reuse, environment, mounts } = settings;
         Self {
             id: Arc::clone(&grants.component),
             limits,

@@ -1,6 +1,6 @@
 //! Collects faults, and checks values of the kinds that several tables have.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,12 +27,18 @@ impl Check {
     }
 
     /// A whole number within bounds.
-    pub(super) fn number<T: TryFrom<i64>>(&mut self, value: Option<Spanned<i64>>, max: i64, default: T) -> T {
+    pub(super) fn number<T: TryFrom<i64>>(
+        &mut self,
+        value: Option<Spanned<i64>>,
+        range: RangeInclusive<i64>,
+        default: T,
+    ) -> T {
         let Some(value) = value else { return default };
         match T::try_from(*value.get_ref()) {
-            Ok(number) if (1..=max).contains(value.get_ref()) => number,
+            Ok(number) if range.contains(value.get_ref()) => number,
             _ => {
-                self.error(value.span(), format!("`{}` is out of range", value.get_ref()), format!("give 1 to {max}"));
+                let help = format!("give {} to {}", range.start(), range.end());
+                self.error(value.span(), format!("`{}` is out of range", value.get_ref()), help);
                 default
             }
         }

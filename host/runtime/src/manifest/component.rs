@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tessera_capability::queue::{Group, Pattern, Policy};
 
-use super::{Route, Template};
+use super::{Limits, Reuse, Route, Template};
 
 /// A Wasm component with its grants; what is not in here is denied.
 #[derive(Debug, Clone)]
@@ -37,8 +37,8 @@ pub(crate) struct Component {
     pub(crate) consume: Vec<Consume>,
     /// Of each of its instances, and of their number.
     pub(crate) limits: Limits,
-    /// Whether an instance may serve several requests.
-    pub(crate) reuse: bool,
+    /// How many requests an instance may serve; `None`: what its version of WASI suggests.
+    pub(crate) reuse: Option<Reuse>,
     /// How to build it.
     pub(crate) build: Option<Build>,
     /// What satisfies which of its imports, by the import's name.
@@ -90,23 +90,6 @@ pub(crate) struct Consume {
     pub(crate) policy: Policy,
     /// How many messages the group may hold.
     pub(crate) max_depth: u64,
-}
-
-/// Bounds of a component's use of the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Linear memory of one instance, in bytes, at most 4 GiB.
-    pub(crate) memory: usize,
-    /// How long one request may take; consumers have their own.
-    pub(crate) timeout: Duration,
-    /// How many requests are handled at the same time, at least 1.
-    pub(crate) concurrency: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: 256 << 20, timeout: Duration::from_secs(60), concurrency: 64 }
-    }
 }
 
 /// How a component is built.

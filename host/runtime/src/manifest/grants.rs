@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bytesize::ByteSize;
 use tessera_capability::queue::Pattern;
 use toml::Spanned;
 
 use super::check::Check;
-use super::{BlobAccess, Consume, Limits, MailGrant, names, queues, wire};
+use super::{BlobAccess, Consume, Limits, MailGrant, Reuse, limits, names, queues, wire};
 
 /// The table's valid form.
 #[derive(Default)]
@@ -17,15 +16,8 @@ pub(super) struct Grants {
     pub(super) mail: Option<MailGrant>,
     pub(super) consume: Vec<Consume>,
     pub(super) limits: Limits,
-    pub(super) reuse: bool,
+    pub(super) reuse: Option<Reuse>,
 }
-
-/// The most instances of one component that may work at the same time.
-const MAX_CONCURRENCY: i64 = 100_000;
-/// All that 32-bit Wasm can address.
-const MAX_MEMORY: u64 = 4 << 30;
-/// Less than any program's stack and data need.
-const MIN_MEMORY: u64 = 1 << 20;
 
 pub(super) fn read(
     check: &mut Check,
@@ -33,7 +25,7 @@ pub(super) fn read(
     table: Option<wire::Tessera>,
     publications: &mut queues::Publications,
 ) -> Grants {
-    let Some(table) = table else { return Grants { reuse: true, ..Grants::default() } };
+    let Some(table) = table else { return Grants::default() };
     let mut blob_stores = BTreeMap::new();
     for (label, access) in table.blob_stores {
         check.named("a store", label.span(), label.get_ref(), names::label);
@@ -48,8 +40,8 @@ pub(super) fn read(
         publish: queues::publish(check, id, table.publish, publications),
         mail: table.mail.and_then(|mail| mail_grant(check, mail)),
         consume: queues::consume(check, id, table.consume),
-        limits: limits(check, table.limits),
-        reuse: table.reuse.unwrap_or(true),
+        limits: limits::limits(check, table.limits),
+        reuse: limits::reuse(check, table.reuse),
     }
 }
 
@@ -69,28 +61,4 @@ fn mail_grant(check: &mut Check, mail: wire::Mail) -> Option<MailGrant> {
         from.push(sender.into_inner());
     }
     Some(MailGrant { from })
-}
-
-fn limits(check: &mut Check, limits: wire::Limits) -> Limits {
-    let default = Limits::default();
-    Limits {
-        memory: limits.memory.map_or(default.memory, |memory| size(check, &memory).unwrap_or(default.memory)),
-        timeout: check.duration(limits.timeout, default.timeout),
-        concurrency: check.number(limits.concurrency, MAX_CONCURRENCY, default.concurrency),
-    }
-}
-
-fn size(check: &mut Check, text: &Spanned<String>) -> Option<usize> {
-    match text.get_ref().parse::<ByteSize>() {
-        Ok(ByteSize(bytes)) if (MIN_MEMORY..=MAX_MEMORY).contains(&bytes) => usize::try_from(bytes).ok(),
-        Ok(_) => {
-            check.error(text.span(), format!("`{text}` is out of range"), "give 1MiB to 4GiB");
-            None
-        }
-        Err(_) => {
-            let message = format!("`{text}` is not a size");
-            check.error(text.span(), message, "write a number and a unit, such as \"64MiB\" or \"1GiB\"");
-            None
-        }
-    }
 }

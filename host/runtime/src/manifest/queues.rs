@@ -101,16 +101,16 @@ fn consumer(check: &mut Check, id: &Spanned<String>, entry: wire::Consume) -> Op
     let default = Policy::default();
     let first = entry.backoff.first.as_ref().map(Spanned::span);
     let policy = Policy {
-        max_attempts: check.number(entry.max_attempts, MAX_ATTEMPTS, default.max_attempts),
+        max_attempts: check.number(entry.max_attempts, 1..=MAX_ATTEMPTS, default.max_attempts),
         first_delay: check.duration(entry.backoff.first, default.first_delay),
         max_delay: check.duration(entry.backoff.max, default.max_delay),
     };
     if let Some(span) = first.filter(|_| policy.first_delay > policy.max_delay) {
         check.error(span, "the first delay is longer than the longest", "make `first` shorter, or give a longer `max`");
     }
-    let concurrency = check.number(entry.concurrency, MAX_CONCURRENCY, 1);
+    let concurrency = check.number(entry.concurrency, 1..=MAX_CONCURRENCY, 1);
     let timeout = check.duration(entry.timeout, TIMEOUT);
-    let max_depth = check.number(entry.max_depth, MAX_MAX_DEPTH, MAX_DEPTH);
+    let max_depth = check.number(entry.max_depth, 1..=MAX_MAX_DEPTH, MAX_DEPTH);
     Some(Consume { group: group?, patterns: vec![pattern?], concurrency, timeout, policy, max_depth })
 }
 

@@ -53,7 +53,7 @@ fn defaults_of_a_component() {
     let manifest = read(&granted("consume = [{ queue = \"video\" }]")).unwrap().manifest;
     let component = &manifest.components["gateway"];
     assert_eq!(component.limits, Limits::default());
-    assert!(component.reuse && component.mail.is_none() && component.publish.is_empty());
+    assert!(component.reuse.is_none() && component.mail.is_none() && component.publish.is_empty());
     let consume = &component.consume[0];
     assert_eq!(consume.group.as_str(), "gateway");
     assert_eq!((consume.concurrency, consume.timeout, consume.max_depth), (1, Duration::from_secs(60), 100_000));
@@ -213,6 +213,18 @@ fn faults_of_grants() {
         ("duration_of_zero", granted("limits = { timeout = \"0s\" }")),
         ("concurrency_wrong_type", granted("limits = { concurrency = \"many\" }")),
         ("concurrency_out_of_range", granted("limits = { concurrency = 0 }")),
+        ("limit_misspelt", granted("limits = { cputime = \"1s\" }")),
+        ("cpu_time_malformed", granted("limits = { cpu_time = \"long\" }")),
+        ("waiting_out_of_range", granted("limits = { waiting = -1 }")),
+        ("request_body_malformed", granted("limits = { request_body = \"much\" }")),
+        ("response_body_out_of_range", granted("limits = { response_body = \"0B\" }")),
+        ("resources_out_of_range", granted("limits = { resources = 1 }")),
+        ("connections_out_of_range", granted("limits = { connections = 0 }")),
+        ("log_rate_wrong_type", granted("limits = { log_rate = \"10/s\" }")),
+        ("reuse_wrong_type", granted("reuse = false")),
+        ("reuse_misspelt", granted("reuse = \"nevr\"")),
+        ("reuse_unknown_key", granted("reuse = { request = 10 }")),
+        ("reuse_more_at_a_time_than_in_all", granted("reuse = { requests = 2, concurrent = 3 }")),
     ]);
 }
 

@@ -266,7 +266,7 @@ pub(super) struct Tessera {
     pub(super) consume: Vec<Spanned<Consume>>,
     #[serde(default)]
     pub(super) limits: Limits,
-    pub(super) reuse: Option<bool>,
+    pub(super) reuse: Option<Reuse>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -337,7 +337,54 @@ pub(super) struct Backoff {
 pub(super) struct Limits {
     pub(super) memory: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
+    pub(super) cpu_time: Option<Spanned<String>>,
     pub(super) concurrency: Option<Spanned<i64>>,
+    pub(super) waiting: Option<Spanned<i64>>,
+    pub(super) request_body: Option<Spanned<String>>,
+    pub(super) response_body: Option<Spanned<String>>,
+    pub(super) resources: Option<Spanned<i64>>,
+    pub(super) connections: Option<Spanned<i64>>,
+    pub(super) log_rate: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReuseTable {
+    pub(super) requests: Option<Spanned<i64>>,
+    pub(super) concurrent: Option<Spanned<i64>>,
+}
+
+/// `"never"` or `{ requests = N, concurrent = M }`.
+pub(super) enum Reuse {
+    Never,
+    Bounded(ReuseTable),
+}
+
+impl<'de> Deserialize<'de> for Reuse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ReuseVisitor;
+
+        impl<'de> Visitor<'de> for ReuseVisitor {
+            type Value = Reuse;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`\"never\"`, or a table with `requests` and `concurrent`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Reuse, E> {
+                match text {
+                    "never" => Ok(Reuse::Never),
+                    other => Err(E::unknown_variant(other, &["never"])),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Reuse, A::Error> {
+                ReuseTable::deserialize(MapAccessDeserializer::new(map)).map(Reuse::Bounded)
+            }
+        }
+
+        deserializer.deserialize_any(ReuseVisitor)
+    }
 }
 
 /// A string, or a longer form in its place. Serde's untagged enums would lose both the place and

@@ -16,17 +16,11 @@ use wasmtime_wasi_http::handler::{
 
 use super::activity::{Activity, Last};
 use crate::app::component::Component;
+use crate::manifest::Reuse;
 use crate::state::State;
 
 /// An instance without work is kept this long for the next request.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// How many requests an instance may serve, and how many of them at a time.
-#[derive(Clone, Copy)]
-struct Reuse {
-    requests: usize,
-    concurrent: usize,
-}
 
 /// Makes instances of one component.
 pub(super) struct Instances {
@@ -39,10 +33,8 @@ impl Instances {
     pub(super) fn new(component: Arc<Component>, pre: ProxyPre<State>) -> Self {
         // A WASI 0.2 component expects an instance for itself, as in Spin; a WASI 0.3 one is
         // written for concurrent tasks.
-        let reuse = match pre {
-            ProxyPre::P3(_) if component.reuse => Reuse { requests: 1024, concurrent: 16 },
-            _ => Reuse { requests: 1, concurrent: 1 },
-        };
+        let suggested = if matches!(pre, ProxyPre::P3(_)) { Reuse::SHARED } else { Reuse::NEVER };
+        let reuse = component.reuse.unwrap_or(suggested);
         Self { component, pre, reuse }
     }
 }
