@@ -1,13 +1,15 @@
 //! The mail contract: handing messages over for delivery.
 //!
 //! The sentences of `wit/deps/tessera-mail` hold for every [`Sender`]; the suite in
-//! `conformance::mail` has a test for each.
+//! `conformance::mail` has a test for each, and for those of [`Outbox`], through which an operator
+//! reads mail that a back-end keeps.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::time::Timestamp;
 use crate::{Error, Result};
 
 /// The most recipients of one message.
@@ -18,6 +20,8 @@ pub const MAX_SUBJECT: usize = 998;
 pub const MAX_MESSAGE: usize = 10 << 20;
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;
+/// The most bytes of a message as it is sent: what encoding makes of [`MAX_MESSAGE`], and headers.
+pub const MAX_RAW: u64 = 16 << 20;
 /// For how long idempotency keys are remembered at least.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -111,4 +115,49 @@ pub trait Sender: Send + Sync {
     /// `Invalid` for a bad address or field, `Rejected` when refused for good, `Unavailable` when
     /// refused for now or out of reach, `Internal`.
     async fn send(&self, scope: &str, message: Message) -> Result<Receipt>;
+}
+
+/// A kept message in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Names it in its outbox; printable ASCII without spaces.
+    pub id: String,
+    /// When it was taken over.
+    pub sent: Timestamp,
+    /// The sender, as `local@domain` or `Name <local@domain>`.
+    pub from: String,
+    /// Everyone it is for, those of `bcc` included, as `local@domain`.
+    pub to: Vec<String>,
+    /// The subject, decoded; empty if it has none.
+    pub subject: String,
+    /// Bytes that are kept.
+    pub size: u64,
+}
+
+/// Part of a listing of kept messages.
+#[derive(Debug, Clone, Default)]
+pub struct Summaries {
+    /// Latest first.
+    pub messages: Vec<Summary>,
+    /// Set when there may be more; opaque.
+    pub cursor: Option<String>,
+}
+
+/// Mail that a back-end keeps for people to look at.
+#[async_trait]
+pub trait Outbox: Send + Sync {
+    /// One page of what is kept. A message that comes meanwhile is not on later pages, one that
+    /// goes may be missing.
+    ///
+    /// # Errors
+    /// `Invalid` for a foreign cursor, `Unavailable`, `Internal`.
+    async fn list(&self, cursor: Option<&str>, limit: usize) -> Result<Summaries>;
+
+    /// A message as it would go to the next server (RFC 5322, lines end in CR LF), with everyone it
+    /// is for in an `X-Envelope-To` header before all others.
+    ///
+    /// # Errors
+    /// `NotFound`, `TooLarge` for what has more than [`MAX_RAW`] bytes and so is none of ours,
+    /// `Unavailable`, `Internal`.
+    async fn read(&self, id: &str) -> Result<Bytes>;
 }

@@ -4,6 +4,7 @@
 //! `conformance::queue` has a test for each. Engines store, lease and hand out; what to do
 //! with a failed delivery is decided by [`Policy`], purely.
 
+mod inspect;
 mod names;
 mod policy;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Timestamp;
 use crate::{Error, Result};
 
+pub use inspect::{GroupStatus, Held, HeldPage, Part, Purge, Waits};
 pub use names::{Group, Pattern, QueueName};
 pub use policy::{Policy, Verdict};
 
@@ -244,7 +246,8 @@ pub trait Broker: Send + Sync {
 
     /// Leases up to `max` deliverable messages of a group for `lease`, waiting up to `wait` for
     /// the first; empty if there was none. A message is in one lease at a time. Where a lease ran
-    /// out, the message becomes deliverable again as its next attempt.
+    /// out, the message becomes deliverable again as its next attempt. Nothing is leased while the
+    /// group is paused.
     ///
     /// Dropping the call loses nothing: what it leased by then comes back when its lease runs out.
     ///
@@ -302,11 +305,56 @@ pub trait Broker: Send + Sync {
     /// `NotFound`, `Unavailable`, `Internal`.
     async fn replay(&self, group: &Group, id: &MessageId) -> Result<()>;
 
+    /// Delivers every letter again that is dead at the call; answers how many. Not one step: a
+    /// failure half-way leaves the rest dead.
+    ///
+    /// # Errors
+    /// `NotFound` for a group that was never declared, `Unavailable`, `Internal`.
+    async fn replay_all(&self, group: &Group) -> Result<u64>;
+
     /// Deletes a dead letter.
     ///
     /// # Errors
     /// `NotFound`, `Unavailable`, `Internal`.
     async fn delete_dead_letter(&self, group: &Group, id: &MessageId) -> Result<()>;
+
+    /// Every group that receives something, holds something, or is paused, by name. Each is as it
+    /// was at one moment, not all at the same.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Internal`.
+    async fn groups(&self) -> Result<Vec<GroupStatus>>;
+
+    /// One page of what a group holds, without leasing anything: no attempt begins, and receivers
+    /// do not notice. A message that moves on meanwhile may be missing.
+    ///
+    /// # Errors
+    /// `NotFound` for a group that was never declared, `Invalid` for a foreign cursor,
+    /// `Unavailable`, `Internal`.
+    async fn peek(&self, group: &Group, part: Part, cursor: Option<&str>, limit: usize) -> Result<HeldPage>;
+
+    /// Deletes what a group holds at the call, durably; answers how many. Messages in flight stay,
+    /// and so do other groups' copies. Not one step: a failure half-way leaves the rest, and
+    /// messages that move on meanwhile may stay.
+    ///
+    /// # Errors
+    /// `NotFound` for a group that was never declared, `Unavailable`, `Internal`.
+    async fn purge(&self, group: &Group, what: Purge) -> Result<u64>;
+
+    /// Stops deliveries to a group, durably and for every process on the engine. Publishing goes
+    /// on, up to the depth limit; what is in flight can be renewed and settled. Pausing again
+    /// changes nothing, and declarations leave it paused.
+    ///
+    /// # Errors
+    /// `NotFound` for a group that was never declared, `Unavailable`, `Internal`.
+    async fn pause(&self, group: &Group) -> Result<()>;
+
+    /// Ends a pause, durably. Receivers that wait go on at once. A group that is not paused stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// `NotFound` for a group that was never declared, `Unavailable`, `Internal`.
+    async fn resume(&self, group: &Group) -> Result<()>;
 }
 
 /// As much of `reason` as is kept: [`MAX_REASON`] bytes, cut between characters.

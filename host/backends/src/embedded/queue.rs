@@ -6,6 +6,7 @@
 
 mod dead;
 mod group;
+mod inspect;
 mod leases;
 mod load;
 mod publish;
@@ -19,7 +20,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fjall::Readable as _;
 use tessera_capability::queue::{
-    Broker, Capabilities, DeadLetters, Delivery, Depth, Group, MessageId, Publication, QueueName, Receipt, Subscription,
+    Broker, Capabilities, DeadLetters, Delivery, Depth, Group, GroupStatus, HeldPage, MessageId, Part, Publication,
+    Purge, QueueName, Receipt, Subscription,
 };
 use tessera_capability::{Error, Result};
 use tokio::time::Instant;
@@ -66,7 +68,7 @@ impl Handout {
         let mut queues = core.queues();
         let now = core.now();
         let ends = now.saturating_add(lease);
-        while taken.len() < max && queues.group(&out.group, now).is_some_and(|group| group.has_ready()) {
+        while taken.len() < max && queues.group(&out.group, now).is_some_and(|group| group.deliverable()) {
             let (lease, slot) = (queues.next_lease(), queues.next_slot());
             let receipt = queues.receipt(lease);
             let Some(state) = queues.groups.get_mut(&out.group) else { break };
@@ -74,7 +76,7 @@ impl Handout {
             out.leases.push(lease);
             taken.push((leased, slot, receipt));
         }
-        if let Some(group) = queues.groups.get(&out.group).filter(|group| group.has_ready()) {
+        if let Some(group) = queues.groups.get(&out.group).filter(|group| group.deliverable()) {
             group.wake.notify_one();
         }
         core.rearm(queues);
@@ -158,7 +160,7 @@ impl Broker for EmbeddedBroker {
         let wake = core.queues().groups.get(group).map(|state| Arc::clone(&state.wake)).ok_or_else(unknown)?;
         loop {
             // Looking is cheap; only what reads bodies goes to a thread that may block.
-            let ready = core.queues().group(group, core.now()).is_some_and(|state| state.has_ready());
+            let ready = core.queues().group(group, core.now()).is_some_and(|state| state.deliverable());
             if ready {
                 let (core, group) = (Arc::clone(core), group.clone());
                 let deliveries = blocking(move || Handout::take(core, group, max, lease)).await?.into_deliveries();
@@ -232,9 +234,43 @@ impl Broker for EmbeddedBroker {
         self.0.requests.run(move |batch| dead::replay(batch, &group, &id)).await
     }
 
+    async fn replay_all(&self, group: &Group) -> Result<u64> {
+        inspect::replay_all(&self.0.requests, group).await
+    }
+
     async fn delete_dead_letter(&self, group: &Group, id: &MessageId) -> Result<()> {
         let (group, id) = (group.clone(), id.clone());
         self.0.requests.run(move |batch| dead::delete(batch, &group, &id)).await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupStatus>> {
+        Ok(inspect::groups(&self.0.core))
+    }
+
+    async fn peek(&self, group: &Group, part: Part, cursor: Option<&str>, limit: usize) -> Result<HeldPage> {
+        let (core, group, cursor) = (Arc::clone(&self.0.core), group.clone(), cursor.map(str::to_owned));
+        blocking(move || inspect::peek(&core, &group, part, cursor.as_deref(), limit)).await
+    }
+
+    async fn purge(&self, group: &Group, what: Purge) -> Result<u64> {
+        let mut sum = 0_u64;
+        if what.messages() {
+            sum = sum.saturating_add(inspect::purge_messages(&self.0.requests, group).await?);
+        }
+        if what.dead_letters() {
+            sum = sum.saturating_add(inspect::purge_dead_letters(&self.0.requests, group).await?);
+        }
+        Ok(sum)
+    }
+
+    async fn pause(&self, group: &Group) -> Result<()> {
+        let group = group.clone();
+        self.0.requests.run(move |batch| inspect::set_paused(batch, &group, true)).await
+    }
+
+    async fn resume(&self, group: &Group) -> Result<()> {
+        let group = group.clone();
+        self.0.requests.run(move |batch| inspect::set_paused(batch, &group, false)).await
     }
 }
 

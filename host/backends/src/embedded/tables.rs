@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fjall::{KeyspaceCreateOptions, PersistMode, Readable, SingleWriterTxDatabase, SingleWriterTxKeyspace as Table};
 use serde::{Deserialize, Serialize};
-use tessera_capability::queue::{Failure, Message, MessageId, QueueName, Subscription};
+use tessera_capability::queue::{Failure, Group, Message, MessageId, QueueName, Subscription};
 use tessera_capability::time::Timestamp;
 
 use super::fault::Fault;
@@ -43,7 +43,7 @@ pub(super) struct Tables {
     pub seen: Table,
     /// group → [`StoredGroup`].
     pub groups: Table,
-    /// [`SEQUENCES`] → [`Sequences`].
+    /// [`SEQUENCES`] → [`Sequences`]; [`PAUSED`] and a group → nothing.
     pub meta: Table,
 }
 
@@ -119,6 +119,8 @@ impl Default for Sequences {
 
 /// The row of [`Tables::meta`] with the sequences.
 pub(super) const SEQUENCES: &[u8] = b"sequences";
+/// What the rows of [`Tables::meta`] for paused groups begin with.
+pub(super) const PAUSED: &[u8] = b"paused/";
 
 impl Tables {
     /// Opens the store at `path`, creating it if there is none.
@@ -173,6 +175,11 @@ pub(super) fn row(name: &str, rest: &[u8]) -> Vec<u8> {
     let mut key = prefix(name);
     key.extend_from_slice(rest);
     key
+}
+
+/// The row of [`Tables::meta`] that says that a group is paused.
+pub(super) fn paused(group: &Group) -> Vec<u8> {
+    [PAUSED, group.as_str().as_bytes()].concat()
 }
 
 /// A numbered row of a group.

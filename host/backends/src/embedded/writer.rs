@@ -210,6 +210,6 @@ fn transaction(
 /// The requests' answers are dropped, which tells their callers.
 fn abort(core: &Core, expired: Vec<(Group, Expired)>, fault: &Fault) -> Vec<Answer> {
     tracing::error!(error = %fault, "the embedded store could not apply a transaction");
-    core.queues().abort(expired);
+    core.queues().abort(expired, core.now());
     Vec::new()
 }

@@ -12,6 +12,8 @@
 //! Receivers wait for a word on a channel or for the next due time. If a word is lost with its
 //! connection, or another receiver's lease ends early, they look again after [`FALLBACK`].
 
+mod inspect;
+
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -19,8 +21,8 @@ use async_trait::async_trait;
 use redis::{Script, Value};
 use serde::{Deserialize, Serialize};
 use tessera_capability::queue::{
-    Capabilities, DEDUPLICATION_WINDOW, DeadLetter, DeadLetters, Delivery, Depth, Failure, Group, Message, MessageId,
-    Publication, QueueName, Receipt, Subscription, clip_reason,
+    Capabilities, DEDUPLICATION_WINDOW, DeadLetter, DeadLetters, Delivery, Depth, Failure, Group, GroupStatus,
+    HeldPage, Message, MessageId, Part, Publication, Purge, QueueName, Receipt, Subscription, clip_reason,
 };
 use tessera_capability::time::Timestamp;
 use tessera_capability::{Error, Result, queue};
@@ -42,7 +44,13 @@ static RECEIVE: LazyLock<Script> = script!("queue/receive.lua");
 static SETTLE: LazyLock<Script> = script!("queue/settle.lua");
 static DEPTH: LazyLock<Script> = script!("queue/depth.lua");
 static DEAD_LETTERS: LazyLock<Script> = script!("queue/dead_letters.lua");
+static EACH_DEAD: LazyLock<Script> = script!("queue/each_dead.lua");
 static DEAD_LETTER: LazyLock<Script> = script!("queue/dead_letter.lua");
+
+static GROUPS: LazyLock<Script> = script!("queue/groups.lua");
+static PAUSE: LazyLock<Script> = script!("queue/pause.lua");
+static PEEK: LazyLock<Script> = script!("queue/peek.lua");
+static PURGE: LazyLock<Script> = script!("queue/purge.lua");
 
 /// After this time a waiting receiver looks for itself.
 const FALLBACK: Duration = Duration::from_secs(1);
@@ -121,7 +129,7 @@ impl Broker {
         let arguments = [group.as_str().as_bytes(), max.as_bytes(), lease.as_bytes(), MAX_BYTES.as_bytes()];
         let mut parts = Parts::new(self.run(&RECEIVE, "receive", &arguments).await?)?;
         if parts.text()? != "ok" {
-            return Err(Error::NotFound(format!("the group `{group}` was never declared")));
+            return Err(undeclared(group));
         }
         let due = Some(parts.text()?).filter(|due| !due.is_empty());
         let due = due.map(|due| due.parse()).transpose().map_err(|error| Error::internal("read a due time", error))?;
@@ -136,6 +144,10 @@ impl Broker {
         }
         Err(Error::NotFound(format!("the group `{group}` has no such dead letter")))
     }
+}
+
+fn undeclared(group: &Group) -> Error {
+    Error::NotFound(format!("the group `{group}` was never declared"))
 }
 
 fn milliseconds(duration: Duration) -> String {
@@ -312,7 +324,33 @@ impl queue::Broker for Broker {
         self.dead_letter(group, id, "replay").await
     }
 
+    async fn replay_all(&self, group: &Group) -> Result<u64> {
+        self.each_dead(group, "replay").await
+    }
+
     async fn delete_dead_letter(&self, group: &Group, id: &MessageId) -> Result<()> {
         self.dead_letter(group, id, "delete").await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupStatus>> {
+        self.group_statuses().await
+    }
+
+    async fn peek(&self, group: &Group, part: Part, cursor: Option<&str>, limit: usize) -> Result<HeldPage> {
+        self.held_page(group, part, cursor, limit).await
+    }
+
+    async fn purge(&self, group: &Group, what: Purge) -> Result<u64> {
+        let messages = if what.messages() { self.purge_messages(group).await? } else { 0 };
+        let dead_letters = if what.dead_letters() { self.each_dead(group, "delete").await? } else { 0 };
+        Ok(messages.saturating_add(dead_letters))
+    }
+
+    async fn pause(&self, group: &Group) -> Result<()> {
+        self.set_paused(group, "pause").await
+    }
+
+    async fn resume(&self, group: &Group) -> Result<()> {
+        self.set_paused(group, "resume").await
     }
 }

@@ -5,7 +5,9 @@ mod dead;
 mod delivery;
 mod lease;
 mod ordering;
+mod peek;
 mod publish;
+mod steer;
 mod subscribe;
 
 use std::sync::Arc;
@@ -15,7 +17,9 @@ pub use dead::*;
 pub use delivery::*;
 pub use lease::*;
 pub use ordering::*;
+pub use peek::*;
 pub use publish::*;
+pub use steer::*;
 pub use subscribe::*;
 
 use super::DEADLINE;
@@ -105,6 +109,31 @@ macro_rules! queue_suite {
             an_unknown_letter_is_not_found
             dead_letters_do_not_count_for_the_depth_limit
             dead_letters_belong_to_their_group
+            // peek
+            a_peek_shows_a_message_whole
+            a_peek_leases_nothing
+            a_peek_says_what_a_message_waits_for
+            a_peek_shows_one_part
+            a_peek_comes_in_pages
+            a_page_of_large_messages_is_short
+            a_peeks_foreign_cursor_is_invalid
+            groups_are_listed_by_name
+            an_empty_group_of_the_past_is_not_listed
+            // steer
+            a_purge_deletes_what_waits
+            a_purge_leaves_what_is_in_flight
+            a_purge_leaves_other_groups
+            a_purge_deletes_dead_letters_only
+            a_purge_lets_an_ordering_key_go_on
+            a_purge_makes_room
+            a_large_group_is_purged_whole
+            competing_receivers_and_a_purge_handle_each_message_once
+            all_dead_letters_are_replayed
+            a_paused_group_receives_nothing
+            a_pause_leaves_deliveries_and_other_groups
+            a_waiting_receiver_goes_on_when_its_group_is_resumed
+            a_pause_outlives_declarations
+            a_group_never_declared_is_not_found_by_operators
         }
     };
     (@cases $make:expr; $($case:ident)*) => {$(

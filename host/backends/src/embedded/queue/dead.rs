@@ -46,16 +46,21 @@ pub(super) fn list(tables: &Tables, group: &Group, cursor: Option<&str>, limit: 
     Ok(page)
 }
 
-/// Removes a dead letter from the dead; none if there is no such.
-fn take(batch: &mut Batch<'_>, group: &Group, id: &MessageId) -> Result<Option<StoredDeath>, Fault> {
+/// The number of the death of a message; none if it is not dead.
+fn find(batch: &Batch<'_>, group: &Group, id: &MessageId) -> Result<Option<u64>, Fault> {
+    let row = batch.first(&batch.tables.dead_ids, &tables::dead_id_prefix(group.as_str(), id))?;
+    row.map(|row| tables::number(&row).ok_or(Fault::Missing("dead letter"))).transpose()
+}
+
+/// Removes a dead letter from the dead.
+fn take(batch: &mut Batch<'_>, group: &Group, death: u64) -> Result<StoredDeath, Fault> {
     let tables = batch.tables;
-    let Some(id_row) = batch.first(&tables.dead_ids, &tables::dead_id_prefix(group.as_str(), id))? else {
-        return Ok(None);
-    };
-    let death = tables::number(&id_row).ok_or(Fault::Missing("dead letter"))?;
     let row = tables::numbered(group.as_str(), death);
     let bytes = batch.get(&tables.dead, &row)?.ok_or(Fault::Missing("dead letter"))?;
-    batch.remove(&tables.dead_ids, &id_row);
+    let stored: StoredDeath = record::decode("dead letter", &bytes)?;
+    let bytes = batch.get(&tables.messages, &stored.message.to_be_bytes())?.ok_or(Fault::Missing("message"))?;
+    let message: StoredMessage = record::decode("message", &bytes)?;
+    batch.remove(&tables.dead_ids, &tables::dead_id(group.as_str(), &message.id, death));
     batch.remove(&tables.dead, &row);
     let group = group.clone();
     batch.after(move |queues, _| {
@@ -63,7 +68,7 @@ fn take(batch: &mut Batch<'_>, group: &Group, id: &MessageId) -> Result<Option<S
             state.dead = state.dead.saturating_sub(1);
         }
     });
-    record::decode("dead letter", &bytes).map(Some)
+    Ok(stored)
 }
 
 fn not_found(group: &Group, id: &MessageId) -> Error {
@@ -71,9 +76,14 @@ fn not_found(group: &Group, id: &MessageId) -> Error {
 }
 
 pub(super) fn replay(batch: &mut Batch<'_>, group: &Group, id: &MessageId) -> Step<()> {
-    let Some(StoredDeath { message, mut entry, .. }) = take(batch, group, id)? else {
-        return Ok(Err(not_found(group, id)));
-    };
+    match find(batch, group, id)? {
+        Some(death) => replay_numbered(batch, group, death).map(Ok),
+        None => Ok(Err(not_found(group, id))),
+    }
+}
+
+pub(super) fn replay_numbered(batch: &mut Batch<'_>, group: &Group, death: u64) -> Result<(), Fault> {
+    let StoredDeath { message, mut entry, .. } = take(batch, group, death)?;
     entry.attempts = 0;
     entry.replays = entry.replays.saturating_add(1);
     entry.history.clear();
@@ -81,12 +91,17 @@ pub(super) fn replay(batch: &mut Batch<'_>, group: &Group, id: &MessageId) -> St
     batch.insert(&batch.tables.entries, &tables::numbered(group.as_str(), message), &record::encode(&entry)?);
     let group = group.clone();
     batch.after(move |queues, now| queues.insert(&group, message, Entry::new(entry), now));
-    Ok(Ok(()))
+    Ok(())
 }
 
 pub(super) fn delete(batch: &mut Batch<'_>, group: &Group, id: &MessageId) -> Step<()> {
-    match take(batch, group, id)? {
-        Some(death) => forget(batch, death.message).map(Ok),
+    match find(batch, group, id)? {
+        Some(death) => delete_numbered(batch, group, death).map(Ok),
         None => Ok(Err(not_found(group, id))),
     }
+}
+
+pub(super) fn delete_numbered(batch: &mut Batch<'_>, group: &Group, death: u64) -> Result<(), Fault> {
+    let StoredDeath { message, .. } = take(batch, group, death)?;
+    forget(batch, message)
 }

@@ -5,10 +5,11 @@
 //! here alone: they end with the process. An entry takes some 200 bytes, so a group's `max_depth`
 //! bounds it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use tessera_capability::queue::{Depth, Subscription};
+use tessera_capability::queue::{Depth, Part, Subscription, Waits};
 use tessera_capability::time::Timestamp;
 use tokio::sync::Notify;
 
@@ -72,6 +73,19 @@ pub(super) struct GroupState {
     lanes: HashMap<Arc<LaneName>, Lane>,
     leases: HashMap<u64, Lease>,
     ends: BTreeSet<(Timestamp, u64)>,
+    /// What a transaction under way deletes: still among `entries` and in its lane, but not handed
+    /// out any more.
+    purging: HashSet<u64>,
+    paused: bool,
+}
+
+/// Some of a group's messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scanned {
+    /// Number, attempts that began, and what it waits for.
+    pub found: Vec<(u64, u32, Waits)>,
+    /// After which number to go on; none if this was all.
+    pub next: Option<u64>,
 }
 
 impl GroupState {
@@ -87,6 +101,8 @@ impl GroupState {
             lanes: HashMap::new(),
             leases: HashMap::new(),
             ends: BTreeSet::new(),
+            purging: HashSet::new(),
+            paused: false,
         }
     }
 
@@ -95,8 +111,21 @@ impl GroupState {
         u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// True if a receiver would be given something.
+    pub(super) fn deliverable(&self) -> bool {
+        !self.paused && !self.ready.is_empty()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Stops handing out, or begins again.
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        if self.deliverable() {
+            self.wake.notify_one();
+        }
     }
 
     pub(super) fn depth(&self) -> Depth {
@@ -104,7 +133,11 @@ impl GroupState {
         let (ready, in_flight) = (count(self.ready.len()), count(self.leases.len()));
         Depth {
             ready,
-            delayed: self.held().saturating_sub(ready).saturating_sub(in_flight),
+            delayed: self
+                .held()
+                .saturating_sub(ready)
+                .saturating_sub(in_flight)
+                .saturating_sub(count(self.purging.len())),
             in_flight,
             dead: self.dead,
             oldest: self.entries.first_key_value().map(|(_, entry)| entry.first_published),
@@ -135,6 +168,9 @@ impl GroupState {
 
     /// Makes a message ready, or has it wait for its time.
     fn place(&mut self, message: u64, now: Timestamp) {
+        if self.purging.contains(&message) {
+            return;
+        }
         let Some(entry) = self.entries.get(&message) else { return };
         if entry.due <= now {
             self.ready.insert(message);
@@ -223,9 +259,19 @@ impl GroupState {
 
     /// The leased message is handled or given up; the next of its lane may follow.
     pub(super) fn finish(&mut self, number: u64, now: Timestamp) {
-        let Some(lease) = self.leases.remove(&number) else { return };
-        let Some(name) = self.entries.remove(&lease.message).and_then(|entry| entry.lane) else { return };
+        if let Some(lease) = self.leases.remove(&number) {
+            self.remove(lease.message, now);
+        }
+    }
+
+    /// Takes a message out; the next of its lane may follow.
+    fn remove(&mut self, message: u64, now: Timestamp) {
+        let Some(name) = self.entries.remove(&message).and_then(|entry| entry.lane) else { return };
         let Some(lane) = self.lanes.get_mut(&name) else { return };
+        if lane.current != Some(message) {
+            lane.behind.remove(&message);
+            return;
+        }
         lane.current = lane.behind.pop_first();
         match lane.current {
             Some(next) => self.place(next, now),
@@ -239,6 +285,73 @@ impl GroupState {
     pub(super) fn retry(&mut self, number: u64, due: Timestamp, now: Timestamp) {
         if let Some(lease) = self.leases.remove(&number) {
             self.again(lease.message, lease.attempt, due, now);
+        }
+    }
+
+    fn leased(&self) -> HashMap<u64, &Lease> {
+        self.leases.values().map(|lease| (lease.message, lease)).collect()
+    }
+
+    /// What of `part` is among the `scan` messages after number `after`.
+    pub(super) fn peek(&self, part: Part, after: u64, scan: usize) -> Scanned {
+        let leased = self.leased();
+        let (mut found, mut last, mut scanned) = (Vec::new(), None, 0_usize);
+        for (&number, entry) in self.entries.range(after.saturating_add(1)..) {
+            if scanned >= scan {
+                return Scanned { found, next: last };
+            }
+            scanned = scanned.saturating_add(1);
+            last = Some(number);
+            if self.purging.contains(&number) {
+                continue;
+            }
+            let (of, attempts, waits) = match leased.get(&number) {
+                Some(lease) => (Part::InFlight, lease.attempt, Waits::Leased(lease.ends)),
+                None if self.ready.contains(&number) => (Part::Ready, entry.attempts, Waits::Ready),
+                None if !self.waiting.contains(&(entry.due, number)) => (Part::Delayed, entry.attempts, Waits::Behind),
+                None if entry.attempts == 0 => (Part::Delayed, 0, Waits::NotBefore(entry.due)),
+                None => (Part::Delayed, entry.attempts, Waits::Retry(entry.due)),
+            };
+            if of == part {
+                found.push((number, attempts, waits));
+            }
+        }
+        Scanned { found, next: None }
+    }
+
+    /// Claims up to `limit` messages, none of them leased, for the transaction that deletes them:
+    /// they are not handed out meanwhile.
+    pub(super) fn begin_purging(&mut self, numbers: Range<u64>, limit: usize) -> Vec<u64> {
+        let leased = self.leased();
+        let free = |number: &u64| !leased.contains_key(number) && !self.purging.contains(number);
+        let numbers: Vec<u64> =
+            self.entries.range(numbers).map(|(number, _)| *number).filter(free).take(limit).collect();
+        for number in &numbers {
+            if !self.ready.remove(number)
+                && let Some(entry) = self.entries.get(number)
+            {
+                self.waiting.remove(&(entry.due, *number));
+            }
+        }
+        self.purging.extend(&numbers);
+        numbers
+    }
+
+    /// A message is deleted.
+    pub(super) fn finish_purging(&mut self, number: u64, now: Timestamp) {
+        if self.purging.remove(&number) {
+            self.remove(number, now);
+        }
+    }
+
+    /// The transaction did not happen: what it would have deleted is as it was.
+    pub(super) fn abort_purging(&mut self, now: Timestamp) {
+        for number in std::mem::take(&mut self.purging) {
+            let lane = self.entries.get(&number).and_then(|entry| entry.lane.as_ref());
+            let lane = lane.and_then(|name| self.lanes.get(name));
+            if lane.is_none_or(|lane| lane.current == Some(number)) {
+                self.place(number, now);
+            }
         }
     }
 }

@@ -28,7 +28,9 @@ pub(in crate::embedded) fn load(
         let name = std::str::from_utf8(&key).ok().and_then(|name| Group::from_str(name).ok());
         let name = name.ok_or(Fault::Missing("group"))?;
         let StoredGroup { number, subscription } = record::decode("group", &value)?;
-        groups.insert(name, GroupState::new(number, subscription));
+        let mut group = GroupState::new(number, subscription);
+        group.set_paused(snapshot.get(&tables.meta, tables::paused(&name))?.is_some());
+        groups.insert(name, group);
     }
     end_leases(tables, &groups, left, now)?;
     file.clear_all().map_err(Fault::Leases)?;

@@ -106,8 +106,11 @@ impl Queues {
 
     /// What a failed transaction was about to end goes on, and what it was to write down waits for
     /// the next.
-    pub(in crate::embedded) fn abort(&mut self, unwritten: Vec<(Group, Expired)>) {
-        self.groups.values_mut().for_each(GroupState::abort_settling);
+    pub(in crate::embedded) fn abort(&mut self, unwritten: Vec<(Group, Expired)>, now: Timestamp) {
+        for group in self.groups.values_mut() {
+            group.abort_settling();
+            group.abort_purging(now);
+        }
         self.expired.splice(0..0, unwritten);
     }
 }

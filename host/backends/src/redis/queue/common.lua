@@ -7,6 +7,7 @@
 --   dead     dead letters, by death
 -- and `state`: attempts, lease and history of those that were received. Of an ordering key's
 -- messages only the first is in ready, delayed or leased; its list (the lane) has them all.
+-- A group in the set `paused` gives receivers nothing.
 local P = KEYS[1]
 local META, BODIES, REFS = P .. ':meta', P .. ':bodies', P .. ':refs'
 local HISTORY = 16
@@ -66,13 +67,16 @@ local function enter(g, id, meta, now)
   end
 end
 
--- Takes a leased message out of the group's live ones and lets the next of its ordering key through.
+-- Takes a message that is neither ready nor delayed out of the group's live ones and, if it was the
+-- first of its ordering key, lets the next through.
 local function leave(g, id, meta, now)
   redis.call('ZREM', g.leased, id)
   redis.call('ZREM', g.all, id)
   if meta.lane == '' then return end
   local lane = g.lanes .. meta.lane
+  local first = redis.call('LINDEX', lane, 0)
   redis.call('LREM', lane, 1, id)
+  if first ~= id then return end
   local following = redis.call('LINDEX', lane, 0)
   if following then
     local following_meta = meta_of(following)
@@ -87,6 +91,17 @@ local function forget(g, id)
     redis.call('HDEL', REFS, id)
     redis.call('HDEL', META, id)
     redis.call('HDEL', BODIES, id)
+  end
+end
+
+-- Takes a dead letter out: to be delivered again (`replay`), or for good.
+local function undie(g, id, verb, now)
+  redis.call('ZREM', g.dead, id)
+  if verb == 'replay' then
+    redis.call('HDEL', g.state, id)
+    enter(g, id, meta_of(id), now)
+  else
+    forget(g, id)
   end
 end
 

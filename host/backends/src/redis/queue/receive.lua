@@ -5,6 +5,7 @@ local g = group(ARGV[1])
 local max, lease, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local BATCH = 128
 if redis.call('SISMEMBER', P .. ':groups', g.name) == 0 then return { 'not found' } end
+if redis.call('SISMEMBER', P .. ':paused', g.name) == 1 then return { 'ok', '', {} } end
 local now = milliseconds()
 
 local expired = redis.call('ZRANGE', g.leased, '-inf', now, 'BYSCORE', 'LIMIT', 0, BATCH, 'WITHSCORES')
