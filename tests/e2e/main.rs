@@ -4,7 +4,7 @@
 //! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
-//! - [`grants`], [`http`], [`queue`], [`start`]: what the host promises to any component;
+//! - [`grants`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any component;
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`edges`]: who may import whom in `host/`;
 //! - [`support`]: servers, clients, media.
@@ -22,6 +22,7 @@ mod grants;
 mod http;
 mod memory;
 mod queue;
+mod spin_http;
 mod start;
 mod story;
 mod support;

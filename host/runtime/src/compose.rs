@@ -15,7 +15,7 @@ use wasmtime::{Engine, component::Linker};
 
 pub(crate) use self::engines::Engines;
 use crate::app::component::{Component, Settings};
-use crate::app::http::{Routes, Target};
+use crate::app::http::{Fixed, Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::{App, Snapshot, files};
 use crate::grants::{Blobs, Grants, Mail};
@@ -238,28 +238,33 @@ fn to_link(id: &str, import: &str, dependency: &manifest::Dependency) -> Depende
 }
 
 fn routes(manifest: &Manifest, components: &HashMap<Arc<str>, Arc<Component>>) -> Result<Routes> {
-    let mut routes = Routes::default();
-    let mut targets: HashMap<&str, Arc<Target>> = HashMap::new();
+    let mut targets: HashMap<Arc<str>, Arc<Target>> = HashMap::new();
+    for trigger in &manifest.http {
+        let Handler::Component(id) = &trigger.handler else { continue };
+        if targets.contains_key(id.as_str()) {
+            continue;
+        }
+        let component = components.get(id.as_str()).context("the manifest's triggers name its components")?;
+        let target = Target::component(Arc::clone(component)).map_err(|_| {
+            let route =
+                trigger.route.as_ref().map_or_else(|| "a private route".into(), |route| format!("the route {route}"));
+            anyhow!(
+                "component `{id}` has {route}, but exports neither `wasi:http/handler@0.3` \
+                 nor `wasi:http/incoming-handler@0.2`"
+            )
+        })?;
+        targets.insert(Arc::clone(&component.id), Arc::new(target));
+    }
+    let mut routes = Routes::new(&Fixed::info(&manifest.name, &manifest.version), targets.clone());
     for trigger in &manifest.http {
         let Some(route) = &trigger.route else { continue };
         let target = match &trigger.handler {
-            Handler::Static(response) => Arc::new(Target::Static(response.clone())),
-            Handler::Component(id) => match targets.get(id.as_str()) {
-                Some(target) => Arc::clone(target),
-                None => {
-                    let component =
-                        components.get(id.as_str()).context("the manifest's triggers name its components")?;
-                    let target = Target::component(Arc::clone(component)).map_err(|_| {
-                        anyhow!(
-                            "component `{id}` has the route {route}, but exports neither `wasi:http/handler@0.3` \
-                             nor `wasi:http/incoming-handler@0.2`"
-                        )
-                    })?;
-                    targets.entry(id).or_insert(Arc::new(target)).clone()
-                }
-            },
+            Handler::Component(id) => targets.get(id.as_str()).map(Arc::clone).context("it was just made")?,
+            Handler::Static(response) => Arc::new(Target::Static(
+                Fixed::new(response).with_context(|| format!("the `static_response` of the route {route}"))?,
+            )),
         };
-        routes.add(route, &target);
+        routes.add(route, &manifest.base, &target);
     }
     Ok(routes)
 }

@@ -10,6 +10,7 @@ mod component;
 mod grants;
 mod graph;
 mod hosts;
+mod inline;
 mod limits;
 mod names;
 mod queues;
@@ -30,7 +31,7 @@ pub(crate) use component::{
 };
 pub(crate) use hosts::AllowedHosts;
 pub(crate) use limits::{Limits, Reuse};
-pub(crate) use route::{Route, Segment};
+pub(crate) use route::{RESERVED, Route, Segment};
 pub(crate) use secrecy::SecretString as Secret;
 pub(crate) use template::Template;
 pub(crate) use variables::{Resolved, resolve_variables};
@@ -46,8 +47,12 @@ pub(crate) struct Manifest {
     pub(crate) directory: PathBuf,
     /// The application's name.
     pub(crate) name: String,
+    /// Its version; may be empty.
+    pub(crate) version: String,
     /// Variables by name; the value is the default, `None` if one must be given.
     pub(crate) variables: BTreeMap<String, Option<String>>,
+    /// What all routes begin with, as written; `/` if nothing.
+    pub(crate) base: String,
     /// In the order of the file; no two have the same paths.
     pub(crate) http: Vec<HttpTrigger>,
     /// By id.

@@ -3,11 +3,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+/// What the host answers itself, whatever the routes are. As in Spin.
+pub(crate) const RESERVED: &str = "/.well-known/spin/";
+
 /// A path pattern: `/`, `/jobs/:id`, `/static/...`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
+    /// Those of the application's base path included.
     segments: Vec<Segment>,
     wildcard: bool,
+    written: String,
+    base: String,
 }
 
 /// One part of a path between slashes.
@@ -20,13 +26,15 @@ pub(crate) enum Segment {
 }
 
 impl Route {
-    /// Reads a route. The first slash may be left out and one trailing slash does not count, as
-    /// in Spin.
+    /// Reads a route below the application's `base` path. The first slash may be left out and one
+    /// trailing slash does not count, as in Spin.
     ///
     /// # Errors
     /// Says what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let path = text.strip_prefix('/').unwrap_or(text);
+    pub(crate) fn parse(base: &str, text: &str) -> Result<Self, String> {
+        let base = base.strip_suffix('/').unwrap_or(base);
+        let path = format!("{base}/{}", text.strip_prefix('/').unwrap_or(text));
+        let path = path.strip_prefix('/').unwrap_or(&path);
         let (path, wildcard) = match path.strip_suffix("...").or_else(|| path.strip_suffix('*')) {
             Some(path) if path.is_empty() || path.ends_with('/') => (path, true),
             Some(_) => return Err("`...` must be the whole of the last segment".to_owned()),
@@ -43,7 +51,20 @@ impl Route {
                 return Err(format!("it has two parameters `:{name}`"));
             }
         }
-        Ok(Self { segments, wildcard })
+        Ok(Self { segments, wildcard, written: text.to_owned(), base: base.to_owned() })
+    }
+
+    /// As it is in the manifest, without the base path.
+    pub(crate) fn as_written(&self) -> &str {
+        &self.written
+    }
+
+    /// As it is in the manifest, with the base path before it, and without a slash at its end: so
+    /// that `/` is empty, as in Spin.
+    pub(crate) fn with_base(&self) -> String {
+        let slash = if self.written.starts_with('/') { "" } else { "/" };
+        let text = format!("{}{slash}{}", self.base, self.written);
+        text.strip_suffix('/').unwrap_or(&text).to_owned()
     }
 
     /// Its segments, without the trailing wildcard.
@@ -54,6 +75,16 @@ impl Route {
     /// True if it also stands for every path below it.
     pub(crate) fn is_wildcard(&self) -> bool {
         self.wildcard
+    }
+
+    /// True if it stands for one path only.
+    pub(crate) fn is_literal(&self) -> bool {
+        !self.wildcard && self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
+    /// True if the host answers all its paths itself.
+    pub(super) fn is_reserved(&self) -> bool {
+        self.to_string().starts_with(RESERVED)
     }
 
     /// True if both stand for the same paths, whatever their parameters are called.
@@ -127,7 +158,24 @@ mod tests {
             ("/:user/files/...", "/:user/files/..."),
             ("/.well-known/x", "/.well-known/x"),
         ] {
-            assert_eq!(Route::parse(text).unwrap().to_string(), canonical, "{text}");
+            assert_eq!(Route::parse("/", text).unwrap().to_string(), canonical, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_base_path_comes_first() {
+        for (base, text, canonical, with_base) in [
+            ("/", "/", "/", ""),
+            ("/", "/...", "/...", "/..."),
+            ("/api", "/jobs/", "/api/jobs", "/api/jobs"),
+            ("/api/", "jobs", "/api/jobs", "/api/jobs"),
+            ("/api", "/...", "/api/...", "/api/..."),
+            ("/api/v1", "/", "/api/v1", "/api/v1"),
+        ] {
+            let route = Route::parse(base, text).unwrap();
+            assert_eq!(route.to_string(), canonical, "{base} {text}");
+            assert_eq!(route.with_base(), with_base, "{base} {text}");
+            assert_eq!(route.as_written(), text);
         }
     }
 
@@ -136,13 +184,20 @@ mod tests {
         for text in
             ["//x", "/a//b", "/a/.../b", "/a*", "/x...", "/:", "/a:b", "/:a/:a", "/{id}", "/a?b", "/a b", "/*/b"]
         {
-            assert!(Route::parse(text).is_err(), "{text}");
+            assert!(Route::parse("/", text).is_err(), "{text}");
         }
     }
 
     #[test]
+    fn the_hosts_own_paths_are_reserved() {
+        let reserved = |text| Route::parse("/", text).unwrap().is_reserved();
+        assert!(reserved("/.well-known/spin/...") && reserved("/.well-known/spin/fie"));
+        assert!(!reserved("/.well-known/spindle/...") && !reserved("/.well-known/spin"));
+    }
+
+    #[test]
     fn parameters_names_do_not_make_routes_differ() {
-        let same = |one, two| Route::parse(one).unwrap().same_paths(&Route::parse(two).unwrap());
+        let same = |one, two| Route::parse("/", one).unwrap().same_paths(&Route::parse("/", two).unwrap());
         assert!(same("/a/:x", "a/:y/"));
         assert!(!same("/a/:x", "/a/b"));
         assert!(!same("/a", "/a/..."));

@@ -81,6 +81,41 @@ fn mail_is_granted_by_true_or_by_senders() {
 }
 
 #[test]
+fn components_inside_triggers_get_spins_ids() {
+    let manifest = read(
+        "[[trigger.http]]\nroute = \"/a\"\ncomponent = { source = \"a.wasm\" }\n\
+         [[trigger.http]]\nroute = \"/b\"\nid = \"mine\"\n[trigger.http.component]\nsource = \"b.wasm\"\nkey_value_stores = [\"default\"]\n\
+         [[trigger.http]]\nroute = \"/c\"\nid = \"not kebab\"\ncomponent = { source = \"c.wasm\" }\n\
+         [[trigger.http]]\nroute = { private = true }\ncomponent = { source = \"d.wasm\" }\n",
+    )
+    .unwrap()
+    .manifest;
+    let sources: Vec<_> = manifest.components.iter().map(|(id, c)| (id.as_str(), c.source.to_str().unwrap())).collect();
+    assert_eq!(
+        sources,
+        [
+            ("http-trigger1-component", "app/a.wasm"),
+            ("http-trigger2-component", "app/d.wasm"),
+            ("inline-component1", "app/c.wasm"),
+            ("mine-component", "app/b.wasm"),
+        ]
+    );
+    assert!(manifest.components["mine-component"].key_value_stores.contains("default"));
+    assert_eq!(manifest.http[1].handler, Handler::Component("mine-component".to_owned()));
+}
+
+#[test]
+fn of_two_routes_for_the_same_paths_the_last_wins() {
+    let text = "[[trigger.http]]\nroute = \"/a/:x\"\ncomponent = \"one\"\n[[trigger.http]]\nroute = \"/a/:y/\"\ncomponent = \"two\"\n\
+                [component.one]\nsource = \"a.wasm\"\n[component.two]\nsource = \"a.wasm\"\n";
+    let manifest = read(text).unwrap().manifest;
+    assert_eq!(
+        manifest.http.iter().map(|trigger| &trigger.handler).collect::<Vec<_>>(),
+        [&Handler::Component("two".into())]
+    );
+}
+
+#[test]
 fn faults_of_the_whole() {
     snapshots(&[
         ("not_toml", "[trigger\n".to_owned()),
@@ -88,7 +123,7 @@ fn faults_of_the_whole() {
         ("no_trigger_table", "[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("unknown_trigger_type", "[[trigger.redis]]\nchannel = \"x\"\n".to_owned()),
         ("misspelt_trigger_type", "[[trigger.htpp]]\nroute = \"/\"\n".to_owned()),
-        ("base_path", "[application.trigger.http]\nbase = \"/api\"\n[trigger]\n".to_owned()),
+        ("base_path", "[application.trigger.http]\nbase = \"/api/:id\"\n[trigger]\n".to_owned()),
         ("unknown_key_of_the_application", "titel = \"App\"\n[trigger]\n".to_owned()),
         ("application_tool_is_no_table", "[trigger]\n[application.tool]\nlint = true\n".to_owned()),
         ("several_faults", component("key_value_stores = [\"a b\"]\nallowed_outbound_hosts = [\"example.com\"]\n")),
@@ -116,15 +151,9 @@ fn faults_of_triggers() {
         ("route_malformed", trigger("route = \"/jobs/.../id\"\ncomponent = \"gateway\"")),
         ("route_not_private", trigger("route = { private = false }\ncomponent = \"gateway\"")),
         ("component_and_answer", trigger("route = \"/\"\ncomponent = \"gateway\"\nstatic_response = { body = \"x\" }")),
-        ("inline_component", trigger("route = \"/\"\ncomponent = { source = \"x.wasm\" }")),
+        ("inline_component", trigger("route = \"/\"\ncomponent = { source = \"x.wasm\", sauce = 1 }")),
         ("wagi", trigger("route = \"/\"\ncomponent = \"gateway\"\nexecutor = { type = \"wagi\" }")),
         ("status_out_of_range", trigger("route = \"/\"\nstatic_response = { status_code = 99 }")),
-        (
-            "route_given_twice",
-            trigger(
-                "route = \"/a/:id\"\ncomponent = \"gateway\"\n[[trigger.http]]\nroute = \"/a/:name/\"\ncomponent = \"gateway\"",
-            ),
-        ),
     ]);
 }
 
@@ -264,6 +293,16 @@ fn what_is_probably_not_meant() {
         (
             "warning_tool_misspelt",
             component("[component.gateway.tool.tesera]\nmail = true\n[component.gateway.tool.lint]\n"),
+        ),
+        (
+            "warning_route_given_twice",
+            component(
+                "[[trigger.http]]\nroute = \"/a/:id\"\ncomponent = \"gateway\"\n[[trigger.http]]\nroute = \"/a/:name/\"\ncomponent = \"gateway\"",
+            ),
+        ),
+        (
+            "warning_route_reserved",
+            component("[[trigger.http]]\nroute = \"/.well-known/spin/mine\"\ncomponent = \"gateway\""),
         ),
         ("warning_never_used", "[trigger]\n[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("warning_deprecated_hosts", component("allowed_http_hosts = [\"example.com\"]")),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use toml::Spanned;
 
 use super::check::Check;
+use super::route::RESERVED;
 use super::wire::{self, StringOr};
 use super::{
     Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
 };
-use super::{grants, graph, hosts, names, queues};
+use super::{grants, graph, hosts, inline, names, queues};
 use crate::diagnostic::{Diagnostic, Invalid, Source, list, nearest, suggest};
 
 /// The names that others are checked against.
@@ -22,19 +23,23 @@ struct Known {
     variables: BTreeSet<String>,
 }
 
-pub(super) fn manifest(path: &Path, source: &Arc<Source>, wire: wire::Manifest) -> Result<Loaded, Invalid> {
+pub(super) fn manifest(path: &Path, source: &Arc<Source>, mut wire: wire::Manifest) -> Result<Loaded, Invalid> {
     let mut check = Check { source: source.clone(), errors: Vec::new(), warnings: Vec::new() };
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
     if wire.application.name.get_ref().is_empty() {
         check.error(wire.application.name.span(), "the application's name is empty", "give it a name");
+    }
+    if let Some(triggers) = &mut wire.trigger {
+        inline::hoist(&mut triggers.http, &mut wire.component);
     }
     let known = Known {
         components: wire.component.keys().map(|id| id.get_ref().clone()).collect(),
         variables: wire.variables.keys().map(|name| name.get_ref().clone()).collect(),
     };
     let variables = variables(&mut check, wire.variables);
-    let triggers = triggers(&mut check, &wire.application.trigger, wire.trigger);
-    let http = http_triggers(&mut check, &known, triggers);
+    let base = base(&mut check, &wire.application.trigger);
+    let triggers = triggers(&mut check, wire.trigger);
+    let http = http_triggers(&mut check, &known, &base, triggers);
     let mut publications = queues::Publications::default();
     let mut spans = BTreeMap::new();
     let mut components = BTreeMap::new();
@@ -55,7 +60,8 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, wire: wire::Manifest) 
         return Err(Invalid(check.errors));
     }
     let name = wire.application.name.into_inner();
-    let manifest = Manifest { path: path.to_owned(), directory, name, variables, http, components };
+    let version = wire.application.version;
+    let manifest = Manifest { path: path.to_owned(), directory, name, version, variables, base, http, components };
     Ok(Loaded { manifest, warnings: check.warnings })
 }
 
@@ -75,17 +81,22 @@ fn variables(
     valid
 }
 
-/// Refuses what Spin knows about triggers and this host does not; the rest is HTTP.
-fn triggers(
-    check: &mut Check,
-    settings: &BTreeMap<String, Spanned<toml::Table>>,
-    triggers: Option<wire::Triggers>,
-) -> Vec<Spanned<wire::HttpTrigger>> {
-    if let Some(http) = settings.get("http")
-        && http.get_ref().get("base").is_some_and(|base| base.as_str() != Some("/"))
-    {
-        check.error(http.span(), "a base path is not supported", "remove `base`, and begin each route with it");
+/// The path before all routes, which Spin had until its version 3.
+fn base(check: &mut Check, settings: &BTreeMap<String, Spanned<toml::Table>>) -> String {
+    let none = "/".to_owned();
+    let Some(http) = settings.get("http") else { return none };
+    match http.get_ref().get("base") {
+        None => none,
+        Some(toml::Value::String(base)) if Route::parse("/", base).is_ok_and(|base| base.is_literal()) => base.clone(),
+        Some(_) => {
+            check.error(http.span(), "`base` is not a path", "write a path such as \"/api\", or remove it");
+            none
+        }
     }
+}
+
+/// Refuses what Spin knows about triggers and this host does not; the rest is HTTP.
+fn triggers(check: &mut Check, triggers: Option<wire::Triggers>) -> Vec<Spanned<wire::HttpTrigger>> {
     let Some(triggers) = triggers else {
         check.error(0..0, "the table `trigger` is missing", "add a `[[trigger.http]]`, or an empty `[trigger]`");
         return Vec::new();
@@ -100,7 +111,12 @@ fn triggers(
     triggers.http
 }
 
-fn http_triggers(check: &mut Check, known: &Known, triggers: Vec<Spanned<wire::HttpTrigger>>) -> Vec<HttpTrigger> {
+fn http_triggers(
+    check: &mut Check,
+    known: &Known,
+    base: &str,
+    triggers: Vec<Spanned<wire::HttpTrigger>>,
+) -> Vec<HttpTrigger> {
     let mut valid: Vec<HttpTrigger> = Vec::new();
     for trigger in triggers {
         let span = trigger.span();
@@ -111,7 +127,7 @@ fn http_triggers(check: &mut Check, known: &Known, triggers: Vec<Spanned<wire::H
             let message = format!("the executor `{}` is not supported", executor.r#type);
             check.error(executor.r#type.span(), message, "remove `executor`; components serve `wasi:http`");
         }
-        let route = route(check, &valid, trigger.route);
+        let route = route(check, &mut valid, base, trigger.route);
         let handler = match (trigger.component, trigger.static_response) {
             (Some(component), None) => component_reference(check, known, component).map(Handler::Component),
             (None, Some(response)) => static_response(check, response).map(Handler::Static),
@@ -134,7 +150,8 @@ fn http_triggers(check: &mut Check, known: &Known, triggers: Vec<Spanned<wire::H
 /// `None`: a fault; `Some(None)`: a private route.
 fn route(
     check: &mut Check,
-    earlier: &[HttpTrigger],
+    earlier: &mut Vec<HttpTrigger>,
+    base: &str,
     route: Spanned<StringOr<wire::PrivateRoute>>,
 ) -> Option<Option<Route>> {
     let span = route.span();
@@ -146,10 +163,17 @@ fn route(
         }
         StringOr::String(text) => text,
     };
-    match Route::parse(&text) {
+    match Route::parse(base, &text) {
         Ok(route) => {
-            if earlier.iter().filter_map(|trigger| trigger.route.as_ref()).any(|other| other.same_paths(&route)) {
-                check.error(span, format!("the route `{route}` is given twice"), "change or remove one of them");
+            let count = earlier.len();
+            earlier.retain(|trigger| !trigger.route.as_ref().is_some_and(|other| other.same_paths(&route)));
+            if earlier.len() < count {
+                let message = format!("the route `{route}` is given twice, and this one wins");
+                check.warn(span.clone(), message, "change or remove one of them");
+            }
+            if route.is_reserved() {
+                let message = format!("the route `{route}` is never reached");
+                check.warn(span, message, format!("the host answers what is below `{RESERVED}`; use another path"));
             }
             Some(Some(route))
         }
@@ -161,7 +185,7 @@ fn route(
     }
 }
 
-fn component_reference(check: &mut Check, known: &Known, reference: Spanned<StringOr<toml::Table>>) -> Option<String> {
+fn component_reference<T>(check: &mut Check, known: &Known, reference: Spanned<StringOr<T>>) -> Option<String> {
     let span = reference.span();
     match reference.into_inner() {
         StringOr::String(id) if known.components.contains(&id) => Some(id),
@@ -170,11 +194,8 @@ fn component_reference(check: &mut Check, known: &Known, reference: Spanned<Stri
             check.error(span, format!("there is no component `{id}`"), help);
             None
         }
-        StringOr::Long(_) => {
-            let help = "move it to `[component.<id>]` and give the id here";
-            check.error(span, "a component inside a trigger is not supported", help);
-            None
-        }
+        // Those of triggers were hoisted, and dependencies have none.
+        StringOr::Long(_) => None,
     }
 }
 
@@ -352,7 +373,7 @@ fn dependencies(
         let export = dependency.export;
         let dependency = match (dependency.component, dependency.path, dependency.version.or(dependency.url)) {
             (Some(component), None, None) => {
-                let reference = Spanned::new(component.span(), StringOr::String(component.into_inner()));
+                let reference = Spanned::new(component.span(), StringOr::<()>::String(component.into_inner()));
                 component_reference(check, known, reference).map(|id| Dependency::Component { id, export })
             }
             (None, Some(path), None) => Some(Dependency::File { path: directory.join(path), export }),

@@ -37,8 +37,8 @@ pub(super) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(super) struct Application {
     pub(super) name: Spanned<String>,
-    #[serde(default, rename = "version")]
-    _version: String,
+    #[serde(default)]
+    pub(super) version: String,
     #[serde(default, rename = "description")]
     _description: String,
     #[serde(default, rename = "authors")]
@@ -102,9 +102,9 @@ impl<'de> Deserialize<'de> for Triggers {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HttpTrigger {
-    #[serde(default, rename = "id")]
-    _id: String,
-    pub(super) component: Option<Spanned<StringOr<Table>>>,
+    #[serde(default)]
+    pub(super) id: String,
+    pub(super) component: Option<Spanned<StringOr<Box<Component>>>>,
     pub(super) static_response: Option<Spanned<StaticResponse>>,
     pub(super) route: Spanned<StringOr<PrivateRoute>>,
     pub(super) executor: Option<Executor>,

@@ -3,11 +3,13 @@
 
 mod unread;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER};
+use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -21,38 +23,44 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 use self::unread::Unread;
 use crate::app::App;
 use crate::app::http::{Activity, Target, Tracked};
-use crate::manifest::StaticResponse;
 use crate::server::{self, Limits};
+
+/// The names of components in URLs that they call one another by: `<component>.spin.internal`.
+const INTERNAL: &str = ".spin.internal";
 
 /// Serves `listener` until `shutdown`, then lets requests in flight end for at most `grace`.
 pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
-    server::serve(listener, Limits::default(), shutdown, grace, move |_peer, request| {
+    server::serve(listener, Limits::default(), shutdown, grace, move |peer, request| {
         let app = Arc::clone(&app);
-        async move { answer(&app, request).await }
+        async move { answer(&app, request, peer.address).await }
     })
     .await;
 }
 
-async fn answer(app: &App, request: Request<Incoming>) -> Response<WasiBody> {
+async fn answer(app: &App, request: Request<Incoming>, client: SocketAddr) -> Response<WasiBody> {
     let snapshot = app.snapshot();
-    let Some(target) = snapshot.routes.find(request.uri().path()) else {
+    let (mut parts, body) = request.into_parts();
+    let Some(found) = snapshot.routes.find(parts.uri.path()) else {
         return plain(StatusCode::NOT_FOUND, "no route for this path\n");
     };
-    let target = match &**target {
+    let target = match &**found.target {
         Target::Component(served) => served,
-        Target::Static(response) => return fixed(response),
+        Target::Static(fixed) => return fixed.response(),
     };
     let Ok(permit) = Arc::clone(&target.component.permits).try_acquire_owned() else {
         let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time\n");
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     };
-    let Some(request) = absolute(request) else {
+    let Some(uri) = absolute(&parts) else {
         return plain(StatusCode::BAD_REQUEST, "the request names no valid host\n");
     };
+    found.describe(&mut parts.headers, &uri, client);
+    drop(found);
+    parts.uri = uri;
     let activity = Arc::<Activity>::default();
-    let waits = request.headers().contains_key(EXPECT);
-    let request = request.map(|body| incoming(body, &activity, waits));
+    let waits = parts.headers.contains_key(EXPECT);
+    let request = Request::from_parts(parts, incoming(body, &activity, waits));
     let start = Instant::now();
     match target.handle(Arc::clone(&activity), request).await {
         Ok(response) => response.map(|body| Tracked { body, activity, _guard: permit }.boxed_unsync()),
@@ -64,16 +72,18 @@ async fn answer(app: &App, request: Request<Incoming>) -> Response<WasiBody> {
     }
 }
 
-/// Gives the request the scheme and authority that WASI asks for: HTTP/1.1 has them in `Host`.
-fn absolute(mut request: Request<Incoming>) -> Option<Request<Incoming>> {
-    let parts = std::mem::take(request.uri_mut()).into_parts();
-    let authority = match parts.authority {
-        Some(authority) => authority,
-        None => Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok()?,
+/// The request's URL with the scheme and authority that WASI asks for: HTTP/1.1 has them in `Host`.
+/// No client can pass for a component of the application.
+fn absolute(parts: &Parts) -> Option<Uri> {
+    let authority = match parts.uri.authority() {
+        Some(authority) => authority.clone(),
+        None => Authority::try_from(parts.headers.get(HOST)?.as_bytes()).ok()?,
     };
-    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    *request.uri_mut() = Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()?;
-    Some(request)
+    if authority.host().ends_with(INTERNAL) {
+        return None;
+    }
+    let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
 }
 
 /// The body, as the component reads it; the client `waits` until that begins.
@@ -94,16 +104,6 @@ fn failure(component: &str, error: &wasmtime::Error) -> Response<WasiBody> {
 fn late(component: &str) -> Response<WasiBody> {
     tracing::error!(component, "no answer within the time limit (`limits.timeout` in the manifest)");
     plain(StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n")
-}
-
-/// A `static_response` of the manifest.
-fn fixed(response: &StaticResponse) -> Response<WasiBody> {
-    let mut answer = Response::builder().status(response.status);
-    for (name, value) in &response.headers {
-        answer = answer.header(name, value);
-    }
-    let body = Full::new(Bytes::from(response.body.clone())).map_err(HttpError::from).boxed_unsync();
-    answer.body(body).unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, "the static response is malformed\n"))
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {

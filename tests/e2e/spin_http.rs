@@ -1,0 +1,127 @@
+//! The HTTP trigger as Spin's documentation has it: routes, the headers about them, reserved paths,
+//! static responses, components inside triggers, private routes and calls between components.
+
+use reqwest::{Client, StatusCode};
+
+use crate::support::fixtures::Fixture;
+
+const CONTENT: &str = r#"
+version = "1.2.3"
+
+[[trigger.http]]
+route = "/base/:path_segment/:path_end/..."
+component = "probe"
+
+[[trigger.http]]
+route = "/probe/headers/exact"
+component = "probe"
+
+[[trigger.http]]
+route = "/..."
+component = "old"
+
+[[trigger.http]]
+route = "/tea/:kind"
+static_response = { status_code = 418, headers = { x-pot = "short" }, body = "stout" }
+
+[[trigger.http]]
+route = "/inline/..."
+[trigger.http.component]
+source = "<probe>"
+environment = { COLOUR = "blue" }
+
+[component.probe]
+source = "<probe>"
+
+[component.old]
+source = "<wasi02>"
+"#;
+
+async fn get(fixture: &Fixture, path: &str) -> (StatusCode, String) {
+    let response = reqwest::get(format!("{}{path}", fixture.server.url)).await.expect("an answer");
+    (response.status(), response.text().await.expect("text"))
+}
+
+#[tokio::test]
+async fn a_request_says_how_it_was_routed() {
+    let fixture = Fixture::start(CONTENT);
+    let response = Client::new()
+        .get(format!("{}/base/headers/end/rest/?key=value", fixture.server.url))
+        .header("host", "example.com")
+        .header("spin-path-info", "/forged")
+        .header("spin-path-match-user", "root")
+        .header("spin-client-addr", "10.0.0.1:1")
+        .send()
+        .await
+        .expect("an answer");
+    let text = response.text().await.expect("text");
+    let (client, lines): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("spin-client-addr: "));
+    assert!(client.len() == 1 && client[0].starts_with("spin-client-addr: 127.0.0.1:"), "{client:?}");
+    assert_eq!(
+        lines,
+        [
+            "http://example.com/base/headers/end/rest/?key=value",
+            "spin-base-path: /",
+            "spin-component-route: /base/:path_segment/:path_end",
+            "spin-full-url: http://example.com/base/headers/end/rest/?key=value",
+            "spin-matched-route: /base/:path_segment/:path_end/...",
+            "spin-path-info: /rest/",
+            "spin-path-match-path-end: end",
+            "spin-path-match-path-segment: headers",
+            "spin-raw-component-route: /base/:path_segment/:path_end/...",
+        ]
+    );
+    let (_, exact) = get(&fixture, "/probe/headers/exact/").await;
+    assert!(exact.contains("spin-path-info: \n") && exact.contains("spin-component-route: /probe/headers/exact\n"));
+}
+
+#[tokio::test]
+async fn the_more_specific_route_wins() {
+    let fixture = Fixture::start(CONTENT);
+    for path in ["/", "/other", "/base/one", "/probe/headers/exact/more", "/tea"] {
+        assert_eq!(get(&fixture, path).await, (StatusCode::OK, format!("Method::Get {path}\n")), "{path}");
+    }
+    let response = reqwest::get(format!("{}/tea/black", fixture.server.url)).await.expect("an answer");
+    assert_eq!((response.status(), &response.headers()["x-pot"]), (StatusCode::IM_A_TEAPOT, &"short".parse().unwrap()));
+    assert_eq!(response.text().await.expect("text"), "stout");
+    assert_eq!(get(&fixture, "/inline/environment/-").await.1, "COLOUR=blue\n");
+}
+
+#[tokio::test]
+async fn the_host_answers_what_is_reserved() {
+    let fixture = Fixture::start(CONTENT);
+    assert_eq!(get(&fixture, "/.well-known/spin/health").await, (StatusCode::OK, "OK".to_owned()));
+    let (status, info) = get(&fixture, "/.well-known/spin/info").await;
+    assert_eq!(status, StatusCode::OK);
+    let info: serde_json::Value = serde_json::from_str(&info).expect("JSON");
+    assert_eq!(info, serde_json::json!({ "name": "fixture", "version": "1.2.3" }));
+    assert_eq!(get(&fixture, "/.well-known/spin/other").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(get(&fixture, "/.well-known/other").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_base_path_comes_before_all_routes() {
+    let fixture = Fixture::start(
+        "[application.trigger.http]\nbase = \"/base\"\n[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n\
+         [component.probe]\nsource = \"<probe>\"\n",
+    );
+    assert_eq!(get(&fixture, "/other").await.0, StatusCode::NOT_FOUND);
+    let (_, text) = get(&fixture, "/base/headers/x").await;
+    for line in [
+        "spin-base-path: /base",
+        "spin-component-route: ",
+        "spin-matched-route: /base/...",
+        "spin-path-info: /headers/x",
+        "spin-raw-component-route: /...",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_outside_passes_for_a_component() {
+    let fixture = Fixture::start(CONTENT);
+    let request =
+        Client::new().get(format!("{}/base/headers/x", fixture.server.url)).header("host", "probe.spin.internal");
+    assert_eq!(request.send().await.expect("an answer").status(), StatusCode::BAD_REQUEST);
+}
