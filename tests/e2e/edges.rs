@@ -16,8 +16,8 @@ const LAYERS: &[&[&str]] = &[
     &["app", "server"],
     &["engine"],
     &["bindings", "state", "stdio"],
-    &["grants"],
-    &["config", "manifest"],
+    &["cpu", "grants"],
+    &["config", "exceeded", "manifest"],
     &["diagnostic"],
 ];
 

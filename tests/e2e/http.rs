@@ -26,7 +26,7 @@ static_response = { status_code = 418, headers = { x-pot = "short" }, body = "st
 [component.probe]
 source = "<probe>"
 [component.probe.tool.tessera]
-limits = { timeout = "2s", memory = "64MiB", concurrency = 4 }
+limits = { timeout = "2s", memory = "64MiB", concurrency = 4, waiting = 0 }
 
 [component.old]
 source = "<wasi02>"

@@ -3,6 +3,7 @@
 //! Every trigger takes the current snapshot for each piece of work and keeps it to its end, so a
 //! new one can be put in place at any moment: work in flight ends on the old one.
 
+pub(crate) mod admission;
 pub(crate) mod component;
 pub(crate) mod files;
 pub(crate) mod http;
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 
 use crate::app::component::Component;
 use crate::app::http::Routes;
+use crate::cpu::Turns;
 
 /// One consistent state of the application.
 #[derive(Default)]
@@ -36,12 +38,18 @@ impl Snapshot {
 #[derive(Default)]
 pub(crate) struct App {
     current: ArcSwap<Snapshot>,
+    turns: Arc<Turns>,
 }
 
 impl App {
     /// The state now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// Who of all its components may compute for long.
+    pub(crate) fn turns(&self) -> Arc<Turns> {
+        Arc::clone(&self.turns)
     }
 
     /// Makes `snapshot` the current one.

@@ -161,11 +161,12 @@ impl Builder<'_> {
         let dependencies: Vec<_> =
             declared.dependencies.iter().map(|(import, dependency)| to_link(id, import, dependency)).collect();
         let mounts = self.files(id, &declared.files, &declared.exclude_files)?;
+        let turns = self.app.turns();
         let component = self.link(id, &dependencies, |pre| {
             let environment = declared.environment.clone();
             Component::new(
                 pre,
-                Settings { grants, limits: declared.limits, reuse: declared.reuse, environment, mounts },
+                Settings { grants, limits: declared.limits, reuse: declared.reuse, environment, mounts, turns },
             )
         })?;
         if !declared.consume.is_empty() && component.consumer().is_none() {
@@ -195,6 +196,7 @@ impl Builder<'_> {
             reuse: None,
             environment: BTreeMap::new(),
             mounts: Vec::new(),
+            turns: self.app.turns(),
         };
         self.link(id, &[], |pre| Component::new(pre, settings))
     }

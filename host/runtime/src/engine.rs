@@ -1,17 +1,16 @@
 //! The Wasmtime engine: how components are compiled, cached, bounded and interrupted.
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
 use wasmtime::error::Context as _;
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
+    UpdateDeadline,
 };
 
+use crate::cpu::{TICK, Tick, Turns};
 use crate::state::{MAX_TABLE, State};
-
-/// How long a guest computes before it lets other work run on its thread.
-const TICK: Duration = Duration::from_millis(10);
 
 /// The most component instances at a time, over all components.
 pub(crate) const MAX_INSTANCES: u32 = 1000;
@@ -19,6 +18,13 @@ pub(crate) const MAX_INSTANCES: u32 = 1000;
 /// Core instances (and memories, tables) that one component instance has at most on average: the
 /// module itself and the adapters that its toolchain adds.
 const CORE_INSTANCES: u32 = 4;
+
+/// What a guest may hand to the host in one call, in bytes: more than the longest mail, which is the
+/// longest thing that is not a stream. What the host makes of it is bounded by it.
+const HOST_CALL: usize = 24 << 20;
+
+/// Wasmtime's own entries for a stream: its state and its two ends; a task has about as many.
+const TABLE_ENTRIES: usize = 4;
 
 /// Keeps this much of a memory slot's pages for the next instance instead of giving them back to
 /// the operating system: resetting them is cheaper than faulting them in again.
@@ -62,11 +68,30 @@ pub(crate) fn new(cache: &Path) -> Result<Engine> {
     Ok(engine)
 }
 
-/// A store in which a guest that computes yields at every tick, and cannot outgrow its memory.
-pub(crate) fn store(engine: &Engine, state: State) -> Store<State> {
+/// A store in which a guest that computes lets others go first at every tick, for no longer than
+/// it may in all, and in which it cannot have more memory or `resources` than it may.
+pub(crate) fn store(engine: &Engine, state: State, turns: &Arc<Turns>, resources: usize) -> Store<State> {
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limits);
+    store.set_max_component_handles(resources);
+    store.set_hostcall_fuel(HOST_CALL);
+    if let Some(table) = store.concurrent_resource_table() {
+        table.set_max_capacity(resources.saturating_mul(TABLE_ENTRIES));
+    }
+    let turns = Arc::clone(turns);
     store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
+    store.epoch_deadline_callback(move |store| {
+        let meter = &store.data().cpu;
+        if meter.tick()? == Tick::Begun {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let (meter, turns) = (Arc::clone(meter), Arc::clone(&turns));
+        let others_first = async move {
+            tokio::task::yield_now().await;
+            let turn = turns.turn(meter.component()).await;
+            meter.begin(Some(turn));
+        };
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(others_first)))
+    });
     store
 }

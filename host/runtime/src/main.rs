@@ -1,16 +1,18 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
 //!
 //! Modules import downwards only: `cli -> compose -> trigger -> {app, server} -> engine ->
-//! {bindings, state, stdio} -> grants -> {config, manifest} -> diagnostic`; only `compose` knows
-//! concrete engines.
+//! {bindings, state, stdio} -> {cpu, grants} -> {config, exceeded, manifest} -> diagnostic`; only
+//! `compose` knows concrete engines.
 
 mod app;
 mod bindings;
 mod cli;
 mod compose;
 mod config;
+mod cpu;
 mod diagnostic;
 mod engine;
+mod exceeded;
 mod grants;
 mod manifest;
 mod server;

@@ -2,8 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytesize::ByteSize;
 use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Result};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -11,11 +14,15 @@ use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::cpu::Meter;
+use crate::exceeded::Exceeded;
 use crate::grants::Grants;
+use crate::manifest::Limits;
 
 /// The data of one instance's store.
 pub(crate) struct State {
     pub(crate) limits: MemoryLimit,
+    pub(crate) cpu: Arc<Meter>,
     grants: Arc<Grants>,
     wasi: WasiCtx,
     table: ResourceTable,
@@ -24,13 +31,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(grants: Arc<Grants>, wasi: WasiCtx, memory: usize) -> Self {
+    pub(crate) fn new(grants: Arc<Grants>, wasi: WasiCtx, limits: &Limits, connections: &Arc<Semaphore>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.resources);
         Self {
-            limits: MemoryLimit { left: memory, limit: memory },
-            hooks: Outgoing(Arc::clone(&grants)),
+            limits: MemoryLimit { component: Arc::clone(&grants.component), left: limits.memory, limit: limits.memory },
+            cpu: Arc::new(Meter::new(Arc::clone(&grants.component))),
+            hooks: Outgoing { grants: Arc::clone(&grants), connections: Arc::clone(connections) },
             grants,
             wasi,
-            table: ResourceTable::new(),
+            table,
             http: WasiHttpCtx::new(),
         }
     }
@@ -57,6 +67,7 @@ impl WasiHttpView for State {
 /// Growing over it traps, so that the reason is in the log and in a failed delivery's history,
 /// instead of an allocation failure somewhere in the guest.
 pub(crate) struct MemoryLimit {
+    component: Arc<str>,
     left: usize,
     limit: usize,
 }
@@ -67,11 +78,9 @@ impl ResourceLimiter for MemoryLimit {
             return Ok(false);
         }
         let growth = desired.saturating_sub(current);
-        self.left = self.left.checked_sub(growth).ok_or_else(|| {
-            wasmtime::format_err!(
-                "the component needs more memory than its limit of {} KiB (`limits.memory` in the manifest)",
-                self.limit / 1024
-            )
+        self.left = self.left.checked_sub(growth).ok_or_else(|| Exceeded::Memory {
+            component: Arc::clone(&self.component),
+            limit: ByteSize(self.limit as u64),
         })?;
         Ok(true)
     }
@@ -84,8 +93,15 @@ impl ResourceLimiter for MemoryLimit {
 /// The most elements of a table.
 pub(crate) const MAX_TABLE: usize = 100_000;
 
+/// An outgoing request waits this long at most until it may begin.
+const WAIT: Duration = Duration::from_secs(10);
+
 /// Outgoing HTTP: only to hosts that the manifest names.
-struct Outgoing(Arc<Grants>);
+struct Outgoing {
+    grants: Arc<Grants>,
+    /// One permit for each request at a time, of all instances together.
+    connections: Arc<Semaphore>,
+}
 
 type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
@@ -96,7 +112,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _io: Io,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), HttpError>> + Send> {
-        let grants = Arc::clone(&self.0);
+        let (grants, connections) = (Arc::clone(&self.grants), Arc::clone(&self.connections));
         Box::new(async move {
             let uri = request.uri();
             let scheme = uri.scheme_str().unwrap_or("https").to_owned();
@@ -105,8 +121,31 @@ impl WasiHttpHooks for Outgoing {
                 grants.denied("a request to", &format!("{scheme}://{host}"), "allowed_outbound_hosts");
                 return Err(HttpError::HttpRequestDenied);
             }
+            let wait = options.and_then(|options| options.connect_timeout).unwrap_or(WAIT).min(WAIT);
+            let Ok(Ok(permit)) = tokio::time::timeout(wait, connections.acquire_owned()).await else {
+                tracing::warn!(
+                    component = &*grants.component,
+                    "no outgoing request ended within {wait:?}, so that another could begin (`limits.connections`)"
+                );
+                return Err(HttpError::ConnectionLimitReached);
+            };
             let (response, io) = wasmtime_wasi_http::default_send_request(request, options).await?;
-            Ok((response.map(|body| body.boxed_unsync()), Box::new(io) as Io))
+            // Held as long as either half of the connection is.
+            let permit = Arc::new(permit);
+            let held = Arc::clone(&permit);
+            let io = async move {
+                let result = io.await;
+                drop(permit);
+                result
+            };
+            let response = response.map(|body| {
+                let body = body.map_frame(move |frame| {
+                    let _held = &held;
+                    frame
+                });
+                body.boxed_unsync()
+            });
+            Ok((response, Box::new(io) as Io))
         })
     }
 }

@@ -9,7 +9,9 @@ use wasmtime::component::{Component as Compiled, InstancePre};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+use crate::app::admission::Admission;
 use crate::bindings::QueueConsumerPre;
+use crate::cpu::Turns;
 use crate::engine;
 use crate::grants::Grants;
 use crate::manifest::{Limits, Reuse};
@@ -36,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) environment: BTreeMap<String, String>,
     /// Directories that it may read.
     pub(crate) mounts: Vec<Mount>,
+    /// Who may compute for long; one for a whole application.
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// How a component serves HTTP, if it does.
@@ -47,8 +51,12 @@ pub(crate) struct Component {
     pub(crate) limits: Limits,
     /// How many requests an instance may serve; `None`: what its version of WASI suggests.
     pub(crate) reuse: Option<Reuse>,
-    /// Permits for calls at a time.
-    pub(crate) permits: Arc<Semaphore>,
+    /// The way in for requests, calls and deliveries.
+    pub(crate) admission: Admission,
+    /// Who may compute for long.
+    pub(crate) turns: Arc<Turns>,
+    /// Permits for outgoing requests.
+    connections: Arc<Semaphore>,
     pub(crate) compiled: Compiled,
     pub(crate) pre: InstancePre<State>,
     consumer: Option<QueueConsumerPre<State>>,
@@ -60,12 +68,14 @@ pub(crate) struct Component {
 
 impl Component {
     pub(crate) fn new(pre: InstancePre<State>, settings: Settings) -> Self {
-        let Settings { grants, limits, reuse, environment, mounts } = settings;
+        let Settings { grants, limits, reuse, environment, mounts, turns } = settings;
         Self {
             id: Arc::clone(&grants.component),
             limits,
             reuse,
-            permits: Arc::new(Semaphore::new(limits.concurrency)),
+            admission: Admission::new(Arc::clone(&grants.component), &limits),
+            turns,
+            connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),
             consumer: QueueConsumerPre::new(pre.clone()).ok(),
             engine: pre.engine().clone(),
@@ -76,7 +86,7 @@ impl Component {
         }
     }
 
-    /// A fresh store for one instance.
+    /// A fresh store for one instance, which may not compute yet.
     pub(crate) fn store(&self) -> Result<Store<State>> {
         let output = |error| GuestOutput { component: Arc::clone(&self.id), error };
         let mut wasi = WasiCtxBuilder::new();
@@ -87,8 +97,8 @@ impl Component {
         for mount in &self.mounts {
             wasi.preopened_dir(&mount.directory, &mount.path, FsPerms::ReadOnly)?;
         }
-        let state = State::new(Arc::clone(&self.grants), wasi.build(), self.limits.memory);
-        Ok(engine::store(&self.engine, state))
+        let state = State::new(Arc::clone(&self.grants), wasi.build(), &self.limits, &self.connections);
+        Ok(engine::store(&self.engine, state, &self.turns, self.limits.resources))
     }
 
     /// The way to call its HTTP handler, of WASI 0.3 or 0.2.

@@ -11,6 +11,7 @@ use wasmtime::{Engine, Result, bail, format_err};
 
 use super::App;
 use crate::bindings;
+use crate::manifest::Limits;
 use crate::state::State;
 
 /// Imports that another component of the application provides.
@@ -167,25 +168,30 @@ impl Call {
         let app = self.app.upgrade().context("the application is gone")?;
         let snapshot = app.snapshot();
         let callee = snapshot.component(&self.component).context("the component is gone")?;
+        let limits = &callee.limits;
         let call = async {
-            let _permit = callee.permits.acquire().await?;
+            let _permit = callee.admission.enter().await?;
             let interface = callee.compiled.get_export_index(None, self.interface.as_str());
             let function = callee
                 .compiled
                 .get_export_index(interface.as_ref(), self.function.as_str())
                 .context("the component no longer exports it")?;
             let mut store = callee.store()?;
-            let instance = callee.pre.instantiate_async(&mut store).await?;
-            let function = instance.get_func(&mut store, function).context("the export is not a function")?;
-            let mut results = vec![Val::Bool(false); count];
-            store
-                .run_concurrent(async |accessor| function.call_concurrent(accessor, &params, &mut results).await)
-                .await??;
-            Ok(results)
+            let cpu = Arc::clone(&store.data().cpu);
+            cpu.allow(limits.cpu_time.unwrap_or(Limits::CPU_TIME));
+            let compute = async {
+                let instance = callee.pre.instantiate_async(&mut store).await?;
+                let function = instance.get_func(&mut store, function).context("the export is not a function")?;
+                let mut results = vec![Val::Bool(false); count];
+                store
+                    .run_concurrent(async |accessor| function.call_concurrent(accessor, &params, &mut results).await)
+                    .await??;
+                Ok(results)
+            };
+            cpu.measure(compute).await
         };
-        tokio::time::timeout(callee.limits.timeout, call).await.map_err(|_| {
-            format_err!("no answer within {:?} (`limits.timeout` in the manifest)", callee.limits.timeout)
-        })?
+        let late = |_| format_err!("no answer within {:?} (`limits.timeout` in the manifest)", limits.timeout);
+        tokio::time::timeout(limits.timeout, call).await.map_err(late)?
     }
 }
 

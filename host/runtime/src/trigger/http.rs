@@ -5,24 +5,22 @@ mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wasmtime_wasi_http::handler::ExpirationError;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use self::unread::Unread;
 use crate::app::App;
-use crate::app::http::{Activity, Target, Tracked};
+use crate::app::http::{Refused, Target};
 use crate::server::{self, Limits};
 
 /// The names of components in URLs that they call one another by: `<component>.spin.internal`.
@@ -47,29 +45,35 @@ async fn answer(app: &App, request: Request<Incoming>, client: SocketAddr) -> Re
         Target::Component(served) => served,
         Target::Static(fixed) => return fixed.response(),
     };
-    let Ok(permit) = Arc::clone(&target.component.permits).try_acquire_owned() else {
-        let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time\n");
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return response;
-    };
     let Some(uri) = absolute(&parts) else {
         return plain(StatusCode::BAD_REQUEST, "the request names no valid host\n");
     };
     found.describe(&mut parts.headers, &uri, client);
     drop(found);
     parts.uri = uri;
-    let activity = Arc::<Activity>::default();
     let waits = parts.headers.contains_key(EXPECT);
-    let request = Request::from_parts(parts, incoming(body, &activity, waits));
-    let start = Instant::now();
-    match target.handle(Arc::clone(&activity), request).await {
-        Ok(response) => response.map(|body| Tracked { body, activity, _guard: permit }.boxed_unsync()),
-        // A component that computes is ended as a whole, which looks like a trap.
-        Err(error) if error.is::<ExpirationError>() || activity.has_stalled(start, target.component.limits.timeout) => {
-            late(&target.component.id)
-        }
-        Err(error) => failure(&target.component.id, &error),
+    let request = Request::from_parts(parts, Unread::new(body, waits));
+    target.answer(request).await.unwrap_or_else(|refused| refusal(&refused))
+}
+
+/// What a client reads when its request could not be served; the log has the cause.
+fn refusal(refused: &Refused) -> Response<WasiBody> {
+    let (status, text) = match refused {
+        Refused::Overload => (StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time\n"),
+        Refused::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"),
+        Refused::ResponseTooLarge => (StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large\n"),
+        Refused::Late => (StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n"),
+        Refused::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n"),
+        Refused::FailedTogether => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the component failed while several requests shared its instance, perhaps not because of this one\n",
+        ),
+    };
+    let mut response = plain(status, text);
+    if *refused == Refused::Overload {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
 }
 
 /// The request's URL with the scheme and authority that WASI asks for: HTTP/1.1 has them in `Host`.
@@ -84,26 +88,6 @@ fn absolute(parts: &Parts) -> Option<Uri> {
     }
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
-}
-
-/// The body, as the component reads it; the client `waits` until that begins.
-fn incoming(body: Incoming, activity: &Arc<Activity>, waits: bool) -> WasiBody {
-    if body.is_end_stream() {
-        return Empty::new().map_err(HttpError::from).boxed_unsync();
-    }
-    let body = Unread::new(body, waits);
-    Tracked { body, activity: Arc::clone(activity), _guard: () }.map_err(HttpError::from).boxed_unsync()
-}
-
-/// What a client reads when its request could not be served; the log has the cause.
-fn failure(component: &str, error: &wasmtime::Error) -> Response<WasiBody> {
-    tracing::error!(component, "the request failed: {error:#}");
-    plain(StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n")
-}
-
-fn late(component: &str) -> Response<WasiBody> {
-    tracing::error!(component, "no answer within the time limit (`limits.timeout` in the manifest)");
-    plain(StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n")
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {

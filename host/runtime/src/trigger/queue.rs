@@ -134,11 +134,18 @@ impl Work {
         let snapshot = self.app.snapshot();
         let Some(component) = snapshot.component(&self.consumer.component) else { return Outcome::Returned };
         let Some(consumer) = component.consumer() else { return Outcome::Returned };
+        // Deliveries are as many at a time as `consume` says, so they wait here and nowhere else.
+        let Ok(_permit) = component.admission.wait().await else { return Outcome::Returned };
         let call = async {
             let mut store = component.store()?;
-            let instance = consumer.instantiate_async(&mut store).await?;
-            let consumer = instance.tessera_queue_consumer();
-            store.run_concurrent(async |accessor| consumer.call_consume(accessor, delivery.into()).await).await?
+            let cpu = Arc::clone(&store.data().cpu);
+            cpu.allow(component.limits.cpu_time.unwrap_or(timeout));
+            let compute = async {
+                let instance = consumer.instantiate_async(&mut store).await?;
+                let consumer = instance.tessera_queue_consumer();
+                store.run_concurrent(async |accessor| consumer.call_consume(accessor, delivery.into()).await).await?
+            };
+            cpu.measure(compute).await
         };
         match tokio::time::timeout(timeout, call).await {
             Ok(Ok(Ok(()))) => Outcome::Handled,

@@ -3,14 +3,13 @@
 //! A fixed deadline would cut off a large upload over a slow line; none at all would let a guest
 //! that waits for nothing keep its instance for ever.
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, OnceLock};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use tokio::sync::Notify;
+
+use super::shared::{End, Shared};
 
 /// The last time that something moved, readable without a lock.
 #[derive(Default)]
@@ -31,30 +30,48 @@ impl Last {
     }
 }
 
-/// A request's activity, and that of the instance it was given to.
+/// A request's activity, and the instance that it was given to.
 #[derive(Default)]
 pub(crate) struct Activity {
     own: Last,
-    instance: OnceLock<Arc<Last>>,
+    instance: OnceLock<Arc<Shared>>,
+    too_large: Notify,
 }
 
 impl Activity {
-    fn touch(&self) {
+    pub(super) fn touch(&self) {
         self.own.touch();
         if let Some(instance) = self.instance.get() {
-            instance.touch();
+            instance.last.touch();
         }
     }
 
-    /// The request is handled by an instance whose activity is `instance`.
-    pub(super) fn belongs_to(&self, instance: &Arc<Last>) {
+    /// The request is handled by `instance`.
+    pub(super) fn joins(&self, instance: &Arc<Shared>) {
         // A request is accepted once; a second time would change nothing.
-        _ = self.instance.set(Arc::clone(instance));
+        if self.instance.set(Arc::clone(instance)).is_ok() {
+            instance.join();
+        }
     }
 
-    /// Whether nothing has moved for `timeout`, in a request that began at `start`.
-    pub(crate) fn has_stalled(&self, start: Instant, timeout: Duration) -> bool {
-        self.own.deadline(start, timeout) <= Instant::now()
+    /// The instance that handles it.
+    pub(super) fn instance(&self) -> Option<&Shared> {
+        self.instance.get().map(|instance| &**instance)
+    }
+
+    /// How its instance ended, if that ended early.
+    pub(super) fn end(&self) -> Option<&End> {
+        self.instance()?.end()
+    }
+
+    /// The request's body turned out to be too large.
+    pub(super) fn is_too_large(&self) {
+        self.too_large.notify_one();
+    }
+
+    /// Ends when the request's body turns out to be too large.
+    pub(super) async fn too_large(&self) {
+        self.too_large.notified().await;
     }
 
     /// Ends when nothing has moved for `timeout`.
@@ -70,30 +87,10 @@ impl Activity {
     }
 }
 
-/// A body whose chunks count as activity, and that keeps `G` until it is dropped.
-pub(crate) struct Tracked<B, G> {
-    pub(crate) body: B,
-    pub(crate) activity: Arc<Activity>,
-    pub(crate) _guard: G,
-}
-
-impl<B: Body<Data = Bytes> + Unpin, G: Unpin> Body for Tracked<B, G> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready() {
-            self.activity.touch();
+impl Drop for Activity {
+    fn drop(&mut self) {
+        if let Some(instance) = self.instance.get() {
+            instance.leave();
         }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

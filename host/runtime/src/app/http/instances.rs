@@ -14,13 +14,17 @@ use wasmtime_wasi_http::handler::{
     HandlerState, Instance, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
 
-use super::activity::{Activity, Last};
+use super::activity::Activity;
+use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
-use crate::manifest::Reuse;
+use crate::manifest::{Limits, Reuse};
 use crate::state::State;
 
 /// An instance without work is kept this long for the next request.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// What the log says about whoever does not answer.
+pub(super) const LATE: &str = "no answer within the time limit (`limits.timeout` in the manifest)";
 
 /// Makes instances of one component.
 pub(super) struct Instances {
@@ -46,38 +50,47 @@ impl HandlerState for Instances {
 
     async fn instantiate(&self) -> Result<Instance<State, Expiration, Serving>> {
         let timeout = self.component.limits.timeout;
+        let cpu_time = self.component.limits.cpu_time.unwrap_or(Limits::CPU_TIME);
         let mut store = self.component.store()?;
-        let proxy = tokio::time::timeout(timeout, self.pre.instantiate_async(&mut store)).await??;
-        let last = Arc::<Last>::default();
+        let cpu = Arc::clone(&store.data().cpu);
+        cpu.allow(cpu_time);
+        let instantiate = cpu.measure(self.pre.instantiate_async(&mut store));
+        let proxy = tokio::time::timeout(timeout, instantiate).await??;
+        let shared = Arc::new(Shared::new(cpu));
         Ok(Instance {
             store,
             proxy,
             view: State::http,
             expiration: Expiration {
-                last: Arc::clone(&last),
+                shared: Arc::clone(&shared),
                 timeout,
                 sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             },
-            state: Serving { component: Arc::clone(&self.component.id), reuse: self.reuse, timeout, last },
+            state: Serving { component: Arc::clone(&self.component.id), reuse: self.reuse, timeout, cpu_time, shared },
         })
     }
 }
 
 /// When an instance is dropped though it did not end by itself.
 pub(super) struct Expiration {
-    last: Arc<Last>,
+    shared: Arc<Shared>,
     timeout: Duration,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl WorkerExpiration for Expiration {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+        // The instance waits: what it computes from here on is another slice of CPU time.
+        self.shared.cpu.end();
         loop {
             let deadline = match status {
                 WorkerStatus::Idle => start + IDLE,
-                WorkerStatus::Requests | WorkerStatus::PostReturn => self.last.deadline(start, self.timeout),
+                WorkerStatus::Requests | WorkerStatus::PostReturn => self.shared.last.deadline(start, self.timeout),
             };
             if deadline <= Instant::now() {
+                if status != WorkerStatus::Idle {
+                    self.shared.ends(Cause::Late);
+                }
                 return Poll::Ready(());
             }
             if self.sleep.deadline() != deadline.into() {
@@ -95,7 +108,8 @@ pub(super) struct Serving {
     component: Arc<str>,
     reuse: Reuse,
     timeout: Duration,
-    last: Arc<Last>,
+    cpu_time: Duration,
+    shared: Arc<Shared>,
 }
 
 impl WorkerState for Serving {
@@ -103,7 +117,7 @@ impl WorkerState for Serving {
     type RequestData = Arc<Activity>;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        if total >= self.reuse.requests {
+        if total >= self.reuse.requests || self.shared.end().is_some() {
             ShouldAccept::Never
         } else if concurrent >= self.reuse.concurrent {
             ShouldAccept::No
@@ -118,14 +132,26 @@ impl WorkerState for Serving {
         activity: Arc<Activity>,
         _task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
-        activity.belongs_to(&self.last);
+        activity.joins(&self.shared);
+        self.shared.cpu.allow(self.cpu_time);
         Box::pin(activity.stalled(self.timeout))
     }
 
     fn drop(&self, store: Store<State>, result: Result<()>) {
         if let Err(error) = result {
-            tracing::error!(component = &*self.component, "the instance ended in a trap: {error:?}");
+            self.shared.ends(error.downcast_ref().cloned().map_or(Cause::Trap, Cause::Exceeded));
+            match self.shared.end() {
+                Some(End { cause: Cause::Late, requests }) => {
+                    tracing::error!(component = &*self.component, requests, "{LATE}");
+                }
+                // With the names of the component's functions, from the innermost outwards.
+                end => {
+                    let requests = end.map_or(0, |end| end.requests);
+                    tracing::error!(component = &*self.component, requests, "the instance trapped: {error:?}");
+                }
+            }
         }
+        // Only now the bodies end that it was writing: they see that it failed.
         drop(store);
     }
 }

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
 use routefinder::{Captures, RouteSpec, Router, Segment as Part};
-use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyHandler;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use super::activity::Activity;
+use super::answer::{Refused, answer};
 use super::fixed::Fixed;
 use super::headers::Labels;
 use super::instances::Instances;
@@ -41,16 +44,16 @@ impl Target {
 }
 
 impl Served {
-    /// Lets one of the component's instances answer.
+    /// Lets one of the component's instances answer, within the component's limits.
     ///
     /// # Errors
-    /// What the instance trapped with, or [`wasmtime_wasi_http::handler::ExpirationError`].
-    pub(crate) async fn handle(
-        &self,
-        activity: Arc<Activity>,
-        request: http::Request<WasiBody>,
-    ) -> wasmtime::Result<http::Response<WasiBody>> {
-        self.handler.handle(activity, request).await
+    /// As [`Refused`] says.
+    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Result<Response<WasiBody>, Refused>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        HttpError: From<B::Error>,
+    {
+        answer(&self.component, &self.handler, request).await
     }
 }
 

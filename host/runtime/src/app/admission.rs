@@ -1,0 +1,93 @@
+//! Who may come in: so many calls of a component at a time, and so many more that wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::exceeded::Exceeded;
+use crate::manifest::Limits;
+
+/// The way in to one component.
+pub(crate) struct Admission {
+    component: Arc<str>,
+    permits: Arc<Semaphore>,
+    concurrency: usize,
+    waiting: AtomicUsize,
+    most: usize,
+}
+
+/// Counts whoever waits, however that ends.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Admission {
+    pub(crate) fn new(component: Arc<str>, limits: &Limits) -> Self {
+        Self {
+            component,
+            permits: Arc::new(Semaphore::new(limits.concurrency)),
+            concurrency: limits.concurrency,
+            waiting: AtomicUsize::new(0),
+            most: limits.waiting,
+        }
+    }
+
+    /// A permit for one call, at once or when it is its turn.
+    ///
+    /// # Errors
+    /// If too many wait already.
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Exceeded> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        if self.waiting.fetch_add(1, Relaxed) >= self.most {
+            self.waiting.fetch_sub(1, Relaxed);
+            return Err(self.full());
+        }
+        let _waiting = Waiting(&self.waiting);
+        self.wait().await
+    }
+
+    /// A permit for one call whose number is bounded elsewhere.
+    ///
+    /// # Errors
+    /// None: the permits are never closed.
+    pub(crate) async fn wait(&self) -> Result<OwnedSemaphorePermit, Exceeded> {
+        Arc::clone(&self.permits).acquire_owned().await.map_err(|_| self.full())
+    }
+
+    fn full(&self) -> Exceeded {
+        Exceeded::Work { component: Arc::clone(&self.component), concurrency: self.concurrency, waiting: self.most }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn some_wait_and_the_rest_is_refused() {
+        let admission = Admission::new("a".into(), &Limits { concurrency: 1, waiting: 1, ..Limits::default() });
+        let first = admission.enter().now_or_never().expect("at once").expect("a permit");
+        let mut second = Box::pin(admission.enter());
+        assert!(second.as_mut().now_or_never().is_none(), "it waits");
+        let error = admission.enter().now_or_never().expect("at once").unwrap_err().to_string();
+        assert!(error.contains("limits.concurrency") && error.contains("limits.waiting"), "{error}");
+        drop(first);
+        let second = second.now_or_never().expect("its turn").expect("a permit");
+        // Whoever gives up waiting makes room.
+        let mut third = Box::pin(admission.enter());
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(third);
+        assert!(admission.enter().now_or_never().is_none(), "it may wait");
+        drop(second);
+        assert!(admission.enter().now_or_never().is_some());
+    }
+}

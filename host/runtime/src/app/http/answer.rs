@@ -1,0 +1,158 @@
+//! A request's way through its component's limits, to an instance and back.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytesize::ByteSize;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::{BodyExt as _, Empty};
+use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
+use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, ProxyHandler, TrapOrPanicError};
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+
+use super::activity::Activity;
+use super::body::{RequestBody, ResponseBody};
+use super::instances::Instances;
+use super::shared::{Cause, End};
+use crate::app::component::Component;
+use crate::exceeded::Exceeded;
+
+/// Why there is no answer; the log has the details.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too much work at a time: come again.
+    Overload,
+    /// The request's body is larger than the component takes.
+    RequestTooLarge,
+    /// The answer's body is larger than the component may send.
+    ResponseTooLarge,
+    /// No answer in time.
+    Late,
+    /// The component failed, or was stopped at a limit.
+    Failed,
+    /// The instance failed while it had several requests; which of them is to blame is not known.
+    FailedTogether,
+}
+
+/// Lets an instance behind `handler` answer.
+///
+/// # Errors
+/// As [`Refused`] says.
+pub(crate) async fn answer<B>(
+    component: &Arc<Component>,
+    handler: &ProxyHandler<Instances>,
+    request: Request<B>,
+) -> Result<Response<WasiBody>, Refused>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    HttpError: From<B::Error>,
+{
+    let limits = &component.limits;
+    component.turns.request(Instant::now());
+    if request.body().size_hint().lower() > limits.request_body {
+        return Err(too_large(component));
+    }
+    let permit = match tokio::time::timeout(limits.timeout, component.admission.enter()).await {
+        Ok(Ok(permit)) => permit,
+        Ok(Err(exceeded)) => return Err(refused(component, &Cause::Exceeded(exceeded))),
+        Err(_) => return Err(Refused::Overload),
+    };
+    let activity = Arc::<Activity>::default();
+    let (parts, body) = request.into_parts();
+    let handle = |body| handler.handle(Arc::clone(&activity), Request::from_parts(parts, body));
+    let result = if body.is_end_stream() {
+        handle(Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()).await
+    } else {
+        let body = RequestBody { body, activity: Arc::clone(&activity), left: limits.request_body };
+        tokio::select! {
+            biased;
+            () = activity.too_large() => return Err(too_large(component)),
+            result = handle(body.boxed_unsync()) => result,
+        }
+    };
+    let response = match result {
+        Ok(response) => response,
+        Err(error) => return Err(failed(component, &activity, &error).await),
+    };
+    let limit = limits.response_body;
+    if response.body().size_hint().lower() > limit {
+        let exceeded = Exceeded::ResponseBody { component: Arc::clone(&component.id), limit: ByteSize(limit) };
+        return Err(refused(component, &Cause::Exceeded(exceeded)));
+    }
+    Ok(response.map(|body| {
+        let component = Arc::clone(&component.id);
+        ResponseBody { body, activity, component, limit, left: limit, _permit: permit }.boxed_unsync()
+    }))
+}
+
+fn too_large(component: &Component) -> Refused {
+    let limit = ByteSize(component.limits.request_body);
+    tracing::info!(component = &*component.id, "a request's body is longer than {limit} (`limits.request_body`)");
+    Refused::RequestTooLarge
+}
+
+/// Finds out what is behind an error.
+async fn failed(component: &Component, activity: &Activity, error: &Error) -> Refused {
+    if let Some(error) = error.downcast_ref::<InstantiationError<Arc<Activity>>>() {
+        return not_started(component, &error.error);
+    }
+    if error.is::<ExpirationError>() {
+        return refused(component, &Cause::Late);
+    }
+    let Some(instance) = activity.instance() else {
+        tracing::error!(component = &*component.id, "the request failed: {error:?}");
+        return Refused::Failed;
+    };
+    if error.is::<TrapOrPanicError>() {
+        // The instance has logged why.
+        return instance.ended().await.map_or(Refused::Failed, together);
+    }
+    tracing::error!(component = &*component.id, "the request failed: {error:?}");
+    if let Some(exceeded) = error.downcast_ref::<Exceeded>() {
+        instance.ends(Cause::Exceeded(exceeded.clone()));
+    } else if error.is::<WasmBacktrace>() {
+        instance.ends(Cause::Trap);
+    }
+    instance.end().map_or(Refused::Failed, together)
+}
+
+/// What a request is told whose instance ended.
+fn together(end: &End) -> Refused {
+    match end.cause {
+        Cause::Late => Refused::Late,
+        Cause::Exceeded(Exceeded::Work { .. }) => Refused::Overload,
+        _ if end.requests > 1 => Refused::FailedTogether,
+        Cause::Exceeded(_) | Cause::Trap => Refused::Failed,
+    }
+}
+
+/// There is no instance, so nothing has run.
+fn not_started(component: &Component, error: &Error) -> Refused {
+    if error.is::<PoolConcurrencyLimitError>() {
+        tracing::warn!(component = &*component.id, "no room for another instance: {error:#}");
+        return Refused::Overload;
+    }
+    tracing::error!(component = &*component.id, "cannot instantiate: {error:?}");
+    Refused::Failed
+}
+
+fn refused(component: &Component, cause: &Cause) -> Refused {
+    match cause {
+        Cause::Late => {
+            tracing::error!(component = &*component.id, "{}", super::instances::LATE);
+            Refused::Late
+        }
+        Cause::Exceeded(exceeded @ Exceeded::Work { .. }) => {
+            tracing::warn!(component = &*component.id, "a request was refused: {exceeded}");
+            Refused::Overload
+        }
+        Cause::Exceeded(exceeded @ Exceeded::ResponseBody { .. }) => {
+            tracing::error!(component = &*component.id, "the response was refused: {exceeded}");
+            Refused::ResponseTooLarge
+        }
+        Cause::Exceeded(_) | Cause::Trap => Refused::Failed,
+    }
+}

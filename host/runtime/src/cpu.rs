@@ -1,0 +1,16 @@
+//! CPU time: how long a guest has computed, and which of those that compute for long goes next.
+//!
+//! A guest that answers quickly never meets any of this. One that computes through a whole
+//! [`TICK`] gets a [`Turn`] for each further one: there are fewer turns at a time than threads
+//! while requests come in, so guests that compute cannot hold up those that only answer.
+
+mod meter;
+mod turns;
+
+use std::time::Duration;
+
+pub(crate) use self::meter::{Meter, Tick};
+pub(crate) use self::turns::{Turn, Turns};
+
+/// How long a guest computes before others are looked after.
+pub(crate) const TICK: Duration = Duration::from_millis(2);

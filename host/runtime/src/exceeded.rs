@@ -1,0 +1,27 @@
+//! A limit that a component met. The text says which one, and where in the manifest it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// What a component had too much of.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Exceeded {
+    #[error(
+        "component `{component}` needs more memory than {limit} (`limits.memory` in `[component.{component}.tool.tessera]`)"
+    )]
+    Memory { component: Arc<str>, limit: ByteSize },
+    #[error(
+        "component `{component}` computed for more than {limit:?} (`limits.cpu_time` in `[component.{component}.tool.tessera]`)"
+    )]
+    CpuTime { component: Arc<str>, limit: Duration },
+    #[error(
+        "component `{component}` has too much work: {concurrency} calls at a time and {waiting} more that wait (`limits.concurrency` and `limits.waiting` in `[component.{component}.tool.tessera]`)"
+    )]
+    Work { component: Arc<str>, concurrency: usize, waiting: usize },
+    #[error(
+        "the response of component `{component}` is longer than {limit} (`limits.response_body` in `[component.{component}.tool.tessera]`)"
+    )]
+    ResponseBody { component: Arc<str>, limit: ByteSize },
+}
