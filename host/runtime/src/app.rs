@@ -7,30 +7,33 @@ pub(crate) mod admission;
 pub(crate) mod component;
 pub(crate) mod files;
 pub(crate) mod http;
+pub(crate) mod life;
 pub(crate) mod link;
+pub(crate) mod slot;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 
 use crate::app::component::Component;
 use crate::app::http::Routes;
+use crate::app::slot::Slot;
 use crate::cpu::Turns;
 
 /// One consistent state of the application.
 #[derive(Default)]
 pub(crate) struct Snapshot {
     /// By id.
-    pub(crate) components: HashMap<Arc<str>, Arc<Component>>,
+    pub(crate) components: HashMap<Arc<str>, Arc<Slot>>,
     /// What serves HTTP.
     pub(crate) routes: Routes,
 }
 
 impl Snapshot {
-    /// The component with this id.
+    /// The component with this id, in the version that takes the next piece of work.
     pub(crate) fn component(&self, id: &str) -> Option<&Arc<Component>> {
-        self.components.get(id)
+        self.components.get(id).map(|slot| &slot.pick().component)
     }
 }
 
@@ -50,6 +53,12 @@ impl App {
     /// Who of all its components may compute for long.
     pub(crate) fn turns(&self) -> Arc<Turns> {
         Arc::clone(&self.turns)
+    }
+
+    /// The state now, to look something up in: cheaper than [`Self::snapshot`], and not to be held
+    /// across an `await`.
+    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
     }
 
     /// Makes `snapshot` the current one.

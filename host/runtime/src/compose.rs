@@ -1,30 +1,40 @@
 //! The only place that knows concrete engines: makes an application out of a manifest, a
 //! configuration and a state directory.
 
+mod consumers;
+mod deployment;
 mod engines;
+mod inputs;
+mod versions;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tessera_capability::queue::Subscription;
-use wasmtime::component::Component as Compiled;
+use wasmtime::component::{Component as Compiled, InstancePre};
 use wasmtime::{Engine, component::Linker};
 
+pub(crate) use self::deployment::Deployment;
 pub(crate) use self::engines::Engines;
+pub(crate) use self::inputs::{Declared, Inputs};
+use self::versions::{Hash, Versions};
 use crate::app::component::{Component, Settings};
 use crate::app::http::{Fixed, Routes, Target};
 use crate::app::link::{self, Dependency};
-use crate::app::{App, Snapshot, files};
+use crate::app::slot::Slot;
+use crate::app::{App, files};
 use crate::grants::{Blobs, Grants, Mail};
 use crate::manifest::{self, Files, Handler, Limits, Manifest, Resolved};
 use crate::state::State;
-use crate::trigger::queue::Consumer;
+
+/// Where, in the state directory, the files are that components may read.
+const FILES: &str = "files";
 
 /// The groups that the application's consumers are.
-pub(crate) fn subscriptions(manifest: &Manifest) -> Vec<Subscription> {
+fn subscriptions(manifest: &Manifest) -> Vec<Subscription> {
     manifest
         .components
         .values()
@@ -37,45 +47,8 @@ pub(crate) fn subscriptions(manifest: &Manifest) -> Vec<Subscription> {
         .collect()
 }
 
-/// What calls the application's consumers.
-pub(crate) fn consumers(manifest: &Manifest) -> Vec<Consumer> {
-    let components = manifest.components.iter();
-    components
-        .flat_map(|(id, component)| component.consume.iter().map(move |consume| (id, consume)))
-        .map(|(id, consume)| Consumer { component: id.as_str().into(), consume: consume.clone() })
-        .collect()
-}
-
-/// Builds the whole application; anything wrong leaves nothing changed.
-///
-/// # Errors
-/// Names the component and what to do about it.
-pub(crate) async fn snapshot(
-    app: &Arc<App>,
-    engine: &Engine,
-    manifest: &Manifest,
-    resolved: &BTreeMap<String, Resolved>,
-    engines: &Engines,
-    state_dir: &Path,
-) -> Result<Snapshot> {
-    let linker = link::host(engine).map_err(|error| anyhow!(error)).context("set up the host functions")?;
-    let sources = sources(manifest);
-    let compiled = compile_all(engine, &sources).await?;
-    let mut components = HashMap::new();
-    for id in sources.keys() {
-        let builder = Builder { app, linker: &linker, compiled: &compiled, engines, state_dir, manifest };
-        let component = match (manifest.components.get(id), resolved.get(id)) {
-            (Some(declared), Some(resolved)) => builder.declared(id, declared, resolved)?,
-            _ => builder.file(id)?,
-        };
-        components.insert(Arc::clone(&component.id), Arc::new(component));
-    }
-    let routes = routes(manifest, &components)?;
-    Ok(Snapshot { components, routes })
-}
-
 /// The Wasm file of every component, and of every dependency that is a file, by id.
-fn sources(manifest: &Manifest) -> BTreeMap<String, std::path::PathBuf> {
+fn sources(manifest: &Manifest) -> BTreeMap<String, PathBuf> {
     let mut sources = BTreeMap::new();
     for (id, component) in &manifest.components {
         sources.insert(id.clone(), component.source.clone());
@@ -93,37 +66,64 @@ fn file_id(component: &str, import: &str) -> String {
     format!("{component}/{import}")
 }
 
-/// Compiles every component, or finds it in the cache.
-async fn compile_all(
-    engine: &Engine,
-    sources: &BTreeMap<String, std::path::PathBuf>,
-) -> Result<BTreeMap<String, Compiled>> {
-    let tasks: Vec<_> = sources
-        .iter()
-        .map(|(id, source)| {
-            let (engine, id, source) = (engine.clone(), id.clone(), source.clone());
-            tokio::task::spawn_blocking(move || compile(&engine, &id, &source).map(|compiled| (id, compiled)))
-        })
-        .collect();
-    let mut compiled = BTreeMap::new();
-    for task in tasks {
-        let (id, component) = task.await??;
-        compiled.insert(id, component);
-    }
-    Ok(compiled)
+/// A component's binary, ready to be linked.
+#[derive(Clone)]
+struct Binary {
+    hash: Hash,
+    /// What the manifest's file was when this binary was put in place.
+    source: Hash,
+    compiled: Compiled,
 }
 
-fn compile(engine: &Engine, id: &str, source: &Path) -> Result<Compiled> {
-    if !source.exists() {
+/// Finds the version to run of every component, and compiles it or finds it in the cache. Those that
+/// are in `known` are compiled already.
+async fn binaries(
+    engine: &Engine,
+    sources: &BTreeMap<String, PathBuf>,
+    versions: &Versions,
+    known: &BTreeMap<String, Binary>,
+) -> Result<BTreeMap<String, Binary>> {
+    let copies: Vec<_> = sources
+        .iter()
+        .map(|(id, file)| {
+            let (id, file, directory) = (id.clone(), file.clone(), versions.directory().to_owned());
+            tokio::task::spawn_blocking(move || copy(&id, &file, &directory).map(|source| (id, source)))
+        })
+        .collect();
+    let mut tasks = Vec::new();
+    for copied in copies {
+        let (id, source) = copied.await??;
+        let hash = versions.choose(&id, &source);
+        let (engine, path) = (engine.clone(), versions.path(&hash));
+        let compiled = known.values().find(|binary| binary.hash == hash).map(|binary| binary.compiled.clone());
+        tasks.push(tokio::task::spawn_blocking(move || {
+            let compiled = compiled.map_or_else(|| compile(&engine, &id, &path), Ok)?;
+            anyhow::Ok((id, Binary { hash, source, compiled }))
+        }));
+    }
+    let mut binaries = BTreeMap::new();
+    for task in tasks {
+        let (id, binary) = task.await??;
+        binaries.insert(id, binary);
+    }
+    Ok(binaries)
+}
+
+fn copy(id: &str, file: &Path, versions: &Path) -> Result<Hash> {
+    if !file.exists() {
         bail!(
             "component `{id}` has no file {}: build it with `tessera build`, or start with `tessera up --build`",
-            source.display()
+            file.display()
         );
     }
+    versions::keep_copy(versions, file).with_context(|| format!("component `{id}`"))
+}
+
+fn compile(engine: &Engine, id: &str, path: &Path) -> Result<Compiled> {
     let start = Instant::now();
-    let compiled = Compiled::from_file(engine, source)
+    let compiled = Compiled::from_file(engine, path)
         .map_err(|error| anyhow!(error))
-        .with_context(|| format!("component `{id}`: {} is not a component that can run here", source.display()))?;
+        .with_context(|| format!("component `{id}`: this is not a component that can run here"))?;
     tracing::debug!(component = id, elapsed = ?start.elapsed(), "compiled, or found in the cache");
     Ok(compiled)
 }
@@ -132,14 +132,45 @@ fn compile(engine: &Engine, id: &str, source: &Path) -> Result<Compiled> {
 struct Builder<'a> {
     app: &'a Arc<App>,
     linker: &'a Linker<State>,
-    compiled: &'a BTreeMap<String, Compiled>,
+    binaries: &'a BTreeMap<String, Binary>,
     engines: &'a Engines,
     state_dir: &'a Path,
     manifest: &'a Manifest,
+    resolved: &'a BTreeMap<String, Resolved>,
 }
 
 impl Builder<'_> {
-    fn declared(&self, id: &str, declared: &manifest::Component, resolved: &Resolved) -> Result<Component> {
+    /// Makes component `id`. It shares with `previous`, a version of it with the same settings, what
+    /// bounds all of them together and the files that it may read.
+    fn component(&self, id: &str, previous: Option<&Component>) -> Result<Component> {
+        let mut component = match (self.manifest.components.get(id), self.resolved.get(id)) {
+            (Some(declared), Some(resolved)) => self.declared(id, declared, resolved, previous)?,
+            _ => self.file(id)?,
+        };
+        if let Some(previous) = previous.filter(|other| other.limits == component.limits) {
+            component.admission = Arc::clone(&previous.admission);
+            component.connections = Arc::clone(&previous.connections);
+        }
+        Ok(component)
+    }
+
+    /// Whether component `id`, as it runs, can go on with these binaries of the others.
+    fn check_links(&self, id: &str) -> Result<()> {
+        self.linker(id, &self.dependencies(id)).map(drop)
+    }
+
+    fn dependencies(&self, id: &str) -> Vec<Dependency> {
+        let declared = self.manifest.components.get(id).into_iter().flat_map(|component| &component.dependencies);
+        declared.map(|(import, dependency)| to_link(id, import, dependency)).collect()
+    }
+
+    fn declared(
+        &self,
+        id: &str,
+        declared: &manifest::Component,
+        resolved: &Resolved,
+        previous: Option<&Component>,
+    ) -> Result<Component> {
         let grants = Arc::new(Grants {
             component: id.into(),
             stores: declared
@@ -158,14 +189,16 @@ impl Builder<'_> {
             variables: resolved.variables.clone(),
             hosts: resolved.outbound_hosts.clone(),
         });
-        let dependencies: Vec<_> =
-            declared.dependencies.iter().map(|(import, dependency)| to_link(id, import, dependency)).collect();
-        let mounts = self.files(id, &declared.files, &declared.exclude_files)?;
+        let mounts = match previous {
+            Some(previous) => previous.mounts.clone(),
+            None => self.files(id, &declared.files, &declared.exclude_files)?,
+        };
         let turns = self.app.turns();
-        let component = self.link(id, &dependencies, |pre| {
+        let component = self.link(id, |pre, hash| {
             let environment = declared.environment.clone();
             Component::new(
                 pre,
+                hash,
                 Settings { grants, limits: declared.limits, reuse: declared.reuse, environment, mounts, turns },
             )
         })?;
@@ -198,36 +231,58 @@ impl Builder<'_> {
             mounts: Vec::new(),
             turns: self.app.turns(),
         };
-        self.link(id, &[], |pre| Component::new(pre, settings))
+        self.link(id, |pre, hash| Component::new(pre, hash, settings))
     }
 
     fn files(&self, id: &str, files: &[Files], exclude: &[String]) -> Result<Vec<crate::app::component::Mount>> {
-        files::gather(files, exclude, &self.manifest.directory, &self.state_dir.join("files").join(id))
+        files::gather(files, exclude, &self.manifest.directory, &self.state_dir.join(FILES))
             .with_context(|| format!("component `{id}`: cannot provide its `files`"))
     }
 
-    fn link(
-        &self,
-        id: &str,
-        dependencies: &[Dependency],
-        make: impl FnOnce(wasmtime::component::InstancePre<State>) -> Component,
-    ) -> Result<Component> {
-        let compiled = self.compiled.get(id).context("every component was compiled")?;
+    fn binary(&self, id: &str) -> Result<&Binary> {
+        self.binaries.get(id).with_context(|| format!("component `{id}` has no binary"))
+    }
+
+    fn link(&self, id: &str, make: impl FnOnce(InstancePre<State>, Arc<str>) -> Component) -> Result<Component> {
+        let binary = self.binary(id)?;
+        let dependencies = self.dependencies(id);
+        let linker = self.linker(id, &dependencies)?;
+        let others = self.binaries.iter().map(|(id, binary)| (id.as_str(), &binary.compiled));
+        if let Some(text) = link::explain(id, &binary.compiled, &dependencies, others) {
+            bail!(text);
+        }
+        let pre = linker
+            .instantiate_pre(&binary.compiled)
+            .map_err(|error| anyhow!(error))
+            .with_context(|| format!("component `{id}` imports what this host does not provide"))?;
+        Ok(make(pre, binary.hash.as_str().into()))
+    }
+
+    fn linker(&self, id: &str, dependencies: &[Dependency]) -> Result<Linker<State>> {
+        let compiled = &self.binary(id)?.compiled;
         let mut linker = self.linker.clone();
         for dependency in dependencies {
-            let callee = self.compiled.get(&*dependency.component).context("every dependency was compiled")?;
+            let callee = &self.binary(&dependency.component)?.compiled;
             link::provide(&mut linker, compiled, dependency, callee, &Arc::downgrade(self.app))
                 .map_err(|error| anyhow!(error))
                 .with_context(|| format!("component `{id}`: cannot link its dependency `{}`", dependency.import))?;
         }
-        if let Some(text) = link::explain(id, compiled, dependencies, self.compiled) {
-            bail!(text);
+        Ok(linker)
+    }
+}
+
+/// Makes one instance, to see that it can be made.
+async fn try_out(component: &Component) -> Result<()> {
+    let instantiate = async {
+        let mut store = component.store()?;
+        component.pre.instantiate_async(&mut store).await.map(drop)
+    };
+    let id = &component.id;
+    match tokio::time::timeout(component.limits.timeout, instantiate).await {
+        Ok(result) => {
+            result.map_err(|error| anyhow!(error)).with_context(|| format!("component `{id}` cannot be instantiated"))
         }
-        let pre = linker
-            .instantiate_pre(compiled)
-            .map_err(|error| anyhow!(error))
-            .with_context(|| format!("component `{id}` imports what this host does not provide"))?;
-        Ok(make(pre))
+        Err(_) => bail!("component `{id}` cannot be instantiated within {:?}", component.limits.timeout),
     }
 }
 
@@ -239,23 +294,24 @@ fn to_link(id: &str, import: &str, dependency: &manifest::Dependency) -> Depende
     Dependency { import: import.to_owned(), component: component.into(), export }
 }
 
-fn routes(manifest: &Manifest, components: &HashMap<Arc<str>, Arc<Component>>) -> Result<Routes> {
+fn routes(manifest: &Manifest, components: &HashMap<Arc<str>, Arc<Slot>>) -> Result<Routes> {
     let mut targets: HashMap<Arc<str>, Arc<Target>> = HashMap::new();
     for trigger in &manifest.http {
         let Handler::Component(id) = &trigger.handler else { continue };
         if targets.contains_key(id.as_str()) {
             continue;
         }
-        let component = components.get(id.as_str()).context("the manifest's triggers name its components")?;
-        let target = Target::component(Arc::clone(component)).map_err(|_| {
+        let slot = components.get(id.as_str()).context("the manifest's triggers name its components")?;
+        let canary = slot.canary.as_ref().map(|canary| &canary.version);
+        if !std::iter::once(&slot.stable).chain(canary).all(|version| version.serves_http()) {
             let route =
                 trigger.route.as_ref().map_or_else(|| "a private route".into(), |route| format!("the route {route}"));
-            anyhow!(
+            bail!(
                 "component `{id}` has {route}, but exports neither `wasi:http/handler@0.3` \
                  nor `wasi:http/incoming-handler@0.2`"
-            )
-        })?;
-        targets.insert(Arc::clone(&component.id), Arc::new(target));
+            );
+        }
+        targets.insert(Arc::clone(&slot.stable.component.id), Arc::new(Target::Component(Arc::clone(slot))));
     }
     let mut routes = Routes::new(&Fixed::info(&manifest.name, &manifest.version), targets.clone());
     for trigger in &manifest.http {

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Compiled, InstancePre};
 use wasmtime::{Engine, Result, Store};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::app::admission::Admission;
+use crate::app::life::Life;
 use crate::bindings::QueueConsumerPre;
 use crate::cpu::Turns;
 use crate::engine;
@@ -19,11 +22,14 @@ use crate::state::State;
 use crate::stdio::GuestOutput;
 
 /// A directory that a component may read.
+#[derive(Clone)]
 pub(crate) struct Mount {
     /// On this machine.
     pub(crate) directory: PathBuf,
     /// As the component sees it.
     pub(crate) path: String,
+    /// Set if it was made for the component; gone with the last of its versions.
+    pub(crate) staged: Option<Arc<TempDir>>,
 }
 
 /// What the manifest says about a component, as its instances need it.
@@ -42,38 +48,51 @@ pub(crate) struct Settings {
     pub(crate) turns: Arc<Turns>,
 }
 
+/// Which binary a component is.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    /// SHA-256 of the Wasm file, in hexadecimal.
+    pub(crate) hash: Arc<str>,
+    /// When it was made ready to run.
+    pub(crate) since: SystemTime,
+}
+
 /// How a component serves HTTP, if it does.
 pub(crate) type HttpPre = wasmtime_wasi_http::handler::ProxyPre<State>;
 
 /// A component of the running application. Immutable; its instances come and go.
 pub(crate) struct Component {
     pub(crate) id: Arc<str>,
+    pub(crate) version: Identity,
+    pub(crate) life: Life,
     pub(crate) limits: Limits,
     /// How many requests an instance may serve; `None`: what its version of WASI suggests.
     pub(crate) reuse: Option<Reuse>,
     /// The way in for requests, calls and deliveries.
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     /// Who may compute for long.
     pub(crate) turns: Arc<Turns>,
     /// Permits for outgoing requests.
-    connections: Arc<Semaphore>,
+    pub(crate) connections: Arc<Semaphore>,
     pub(crate) compiled: Compiled,
     pub(crate) pre: InstancePre<State>,
     consumer: Option<QueueConsumerPre<State>>,
     engine: Engine,
     grants: Arc<Grants>,
     environment: BTreeMap<String, String>,
-    mounts: Vec<Mount>,
+    pub(crate) mounts: Vec<Mount>,
 }
 
 impl Component {
-    pub(crate) fn new(pre: InstancePre<State>, settings: Settings) -> Self {
+    pub(crate) fn new(pre: InstancePre<State>, hash: Arc<str>, settings: Settings) -> Self {
         let Settings { grants, limits, reuse, environment, mounts, turns } = settings;
         Self {
             id: Arc::clone(&grants.component),
+            version: Identity { hash, since: SystemTime::now() },
+            life: Life::default(),
             limits,
             reuse,
-            admission: Admission::new(Arc::clone(&grants.component), &limits),
+            admission: Arc::new(Admission::new(Arc::clone(&grants.component), &limits)),
             turns,
             connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),

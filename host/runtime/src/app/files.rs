@@ -3,24 +3,25 @@
 
 use std::fs;
 use std::path::{Component as Part, Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use glob::Pattern;
+use tempfile::TempDir;
 
 use crate::app::component::Mount;
 use crate::manifest::Files;
 
-/// Gathers `files`, whose paths are relative to `base`, and answers what to mount. `staging` is
-/// emptied first.
+/// Gathers `files`, whose paths are relative to `base`, in a directory of their own below
+/// `staging`, and answers what to mount.
 ///
 /// # Errors
 /// If a file cannot be read, or a pattern leaves `base`.
 pub(crate) fn gather(files: &[Files], exclude: &[String], base: &Path, staging: &Path) -> Result<Vec<Mount>> {
     let exclude = exclude.iter().map(|pattern| Pattern::new(pattern)).collect::<Result<Vec<_>, _>>()?;
-    match fs::remove_dir_all(staging) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    fs::create_dir_all(staging)?;
+    let own = TempDir::new_in(staging)?;
+    let staging = own.path();
     let mut mounts = Vec::new();
     let mut staged = false;
     for entry in files {
@@ -40,7 +41,7 @@ pub(crate) fn gather(files: &[Files], exclude: &[String], base: &Path, staging: 
             Files::Placed { source, destination } => {
                 let path = base.join(source);
                 if path.is_dir() {
-                    mounts.push(Mount { directory: path, path: destination.clone() });
+                    mounts.push(Mount { directory: path, path: destination.clone(), staged: None });
                 } else {
                     stage(&path, Path::new(destination.trim_start_matches('/')), staging)?;
                     staged = true;
@@ -49,7 +50,8 @@ pub(crate) fn gather(files: &[Files], exclude: &[String], base: &Path, staging: 
         }
     }
     if staged {
-        mounts.push(Mount { directory: staging.to_owned(), path: "/".to_owned() });
+        let directory = staging.to_owned();
+        mounts.push(Mount { directory, path: "/".to_owned(), staged: Some(Arc::new(own)) });
     }
     Ok(mounts)
 }
@@ -84,10 +86,12 @@ mod tests {
         ];
         let mounts = gather(&files, &["**/*.key".into()], base.path(), staging.path()).unwrap();
         assert_eq!(mounts.len(), 1);
-        let read = |path: &str| fs::read_to_string(staging.path().join(path)).ok();
+        let read = |path: &str| fs::read_to_string(mounts[0].directory.join(path)).ok();
         assert_eq!(read("site/css/a.css").as_deref(), Some("site/css/a.css"));
         assert_eq!(read("docs/readme").as_deref(), Some("other.txt"));
         assert_eq!(read("site/secret.key"), None);
+        drop(mounts);
+        assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0, "nothing is left behind");
     }
 
     #[test]

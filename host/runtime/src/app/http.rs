@@ -9,7 +9,8 @@ mod instances;
 mod routes;
 mod shared;
 
-pub(crate) use self::answer::Refused;
+pub(crate) use self::answer::{Refused, answer};
 pub(crate) use self::fixed::Fixed;
 pub(crate) use self::headers::Labels;
+pub(crate) use self::instances::Instances;
 pub(crate) use self::routes::{Routes, Target};

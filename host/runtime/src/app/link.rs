@@ -1,6 +1,5 @@
 //! Linking: what a component imports is provided by the host or by another component.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use tokio_util::task::AbortOnDropHandle;
@@ -166,8 +165,7 @@ impl Call {
 
     async fn run(self: Arc<Self>, params: Vec<Val>, count: usize) -> Result<Vec<Val>> {
         let app = self.app.upgrade().context("the application is gone")?;
-        let snapshot = app.snapshot();
-        let callee = snapshot.component(&self.component).context("the component is gone")?;
+        let callee = app.load().component(&self.component).cloned().context("the component is gone")?;
         let limits = &callee.limits;
         let call = async {
             let _permit = callee.admission.enter().await?;
@@ -191,7 +189,10 @@ impl Call {
             cpu.measure(compute).await
         };
         let late = |_| format_err!("no answer within {:?} (`limits.timeout` in the manifest)", limits.timeout);
-        tokio::time::timeout(limits.timeout, call).await.map_err(late)?
+        tokio::select! {
+            answer = tokio::time::timeout(limits.timeout, call) => answer.map_err(late)?,
+            () = callee.life.cut_off() => bail!("the component's version was replaced, and its time to drain is over"),
+        }
     }
 }
 
@@ -200,18 +201,18 @@ const PROVIDED: &[&str] =
     &["wasi:", "tessera:keyvalue/", "tessera:blob/", "tessera:queue/", "tessera:mail/", "spin:variables/"];
 
 /// Says which import of component `id` nothing provides, and what to add to the manifest.
-pub(crate) fn explain(
+pub(crate) fn explain<'a>(
     id: &str,
     component: &Compiled,
     dependencies: &[Dependency],
-    others: &BTreeMap<String, Compiled>,
+    mut others: impl Iterator<Item = (&'a str, &'a Compiled)>,
 ) -> Option<String> {
     let ty = component.component_type();
     let (import, _) = ty.imports(component.engine()).find(|(import, _)| {
         !PROVIDED.iter().any(|prefix| import.starts_with(prefix))
             && !dependencies.iter().any(|dependency| dependency.covers(import))
     })?;
-    let exporter = others.iter().find(|(_, other)| other.get_export_index(None, import).is_some());
+    let exporter = others.find(|(_, other)| other.get_export_index(None, import).is_some());
     let line = exporter.map_or_else(
         || format!("no component of the application exports it; if a component file does, add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ path = \"<file>.wasm\" }}"),
         |(exporter, _)| format!("component `{exporter}` exports it, so add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ component = \"{exporter}\" }}"),

@@ -1,6 +1,5 @@
 //! `tessera up`: the application from start to shutdown.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,16 +11,13 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing_subscriber::EnvFilter;
 
-use crate::app::App;
-use crate::compose::{self, Engines};
-use crate::config::{self, Config};
+use crate::cli;
+use crate::compose::{Deployment, Inputs};
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::{self, Limits};
 use crate::trigger::http;
-use crate::{cli, engine};
 
 /// Requests and deliveries in flight may take this long to end after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(10);
@@ -62,62 +58,46 @@ fn key_value(text: &str) -> Result<(String, Secret), String> {
 impl Up {
     pub(crate) fn run(self) -> Result<ExitCode> {
         log(self.quiet);
-        let path = self.from.manifest();
-        let loaded = manifest::load(&path)?;
-        for warning in &loaded.warnings {
-            eprintln!("{warning}");
-        }
         if self.build {
-            cli::build::build(&loaded.manifest, &[])?;
+            cli::build::build(&manifest::load(&self.from.manifest())?.manifest, &[])?;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(self.serve(loaded.manifest));
+        let result = runtime.block_on(self.serve());
         // Everything that matters has ended. Idle instances, or a compilation that a failed start no
         // longer needs, end with the process.
         std::mem::forget(runtime);
         result
     }
 
-    async fn serve(self, mut manifest: Manifest) -> Result<ExitCode> {
-        let config = match &self.runtime_config_file {
-            Some(file) => config::load(file)?,
-            None => Config::default(),
+    async fn serve(self) -> Result<ExitCode> {
+        let inputs = Inputs {
+            manifest: self.from.manifest(),
+            config: self.runtime_config_file,
+            variables: self.variables,
+            environment: self.environment,
         };
-        warn_unused(&config, &manifest);
-        let provided = self.variables.iter().cloned().collect();
-        let resolved =
-            manifest::resolve_variables(&manifest, &provided, |name| std::env::var(name).ok().map(Into::into))?;
-        add_environment(&mut manifest, &self.environment);
+        let declared = inputs.read()?;
+        for warning in &declared.warnings {
+            eprintln!("{warning}");
+        }
+        let manifest = declared.manifest.clone();
         let state_dir = state_dir(self.state_dir.as_deref(), &manifest)?;
 
         // Bound first: a port in use is reported before anything else is done.
         let listener =
             server::listen(self.listen, &Limits::default()).map_err(|error| listen_error(self.listen, &error))?;
         let address = listener.local_addr()?;
-        let engines = Engines::open(&manifest, &config, &state_dir).await?;
-        let wasm = engine::new(&state_dir.join("cache")).map_err(|error| anyhow!(error)).context("start Wasmtime")?;
-        let app = Arc::new(App::default());
-        let snapshot = compose::snapshot(&app, &wasm, &manifest, &resolved, &engines, &state_dir).await?;
-        app.replace(snapshot);
-        let broker = engines.broker();
-        broker.declare(&compose::subscriptions(&manifest)).await.context("declare the queues")?;
-
         let shutdown = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        for consumer in compose::consumers(&manifest) {
-            tasks.spawn(consumer.run(Arc::clone(&app), Arc::clone(&broker), shutdown.clone(), GRACE));
-        }
-        announce(address, &manifest, &engines, self.quiet);
-        let relaying = shutdown.clone();
-        tasks.spawn(async move { engines.relay(relaying).await });
-        tasks.spawn(http::serve(app, listener, shutdown.clone(), GRACE));
-        tasks.close();
+        let deployment = Deployment::start(inputs, declared, state_dir, shutdown.clone(), GRACE).await?;
+        announce(address, &manifest, &deployment.mail_to().await, self.quiet);
+        let serving = http::serve(Arc::clone(deployment.app()), listener, shutdown.clone(), GRACE);
+        deployment.tasks().spawn(serving);
 
         interrupted().await?;
         eprintln!("Shutting down; press Ctrl-C again to stop at once");
         shutdown.cancel();
         tokio::select! {
-            () = tasks.wait() => Ok(ExitCode::SUCCESS),
+            () = deployment.ended() => Ok(ExitCode::SUCCESS),
             again = interrupted() => again.map(|()| ExitCode::from(130)),
         }
     }
@@ -165,26 +145,8 @@ fn listen_error(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
     }
 }
 
-fn warn_unused(config: &Config, manifest: &Manifest) {
-    let components = manifest.components.values();
-    let stores = components.clone().flat_map(|component| &component.key_value_stores).map(String::as_str).collect();
-    let blobs = components.flat_map(|component| component.blob_stores.keys()).map(String::as_str).collect();
-    for warning in config.unused(&stores, &blobs) {
-        eprintln!("warning: {warning}");
-    }
-}
-
-fn add_environment(manifest: &mut Manifest, environment: &[(String, Secret)]) {
-    use secrecy::ExposeSecret as _;
-    for component in manifest.components.values_mut() {
-        let added: BTreeMap<_, _> =
-            environment.iter().map(|(key, value)| (key.clone(), value.expose_secret().to_owned())).collect();
-        component.environment.extend(added);
-    }
-}
-
 /// Tells people and scripts what runs where.
-fn announce(address: SocketAddr, manifest: &Manifest, engines: &Engines, quiet: bool) {
+fn announce(address: SocketAddr, manifest: &Manifest, mail_to: &str, quiet: bool) {
     println!("Serving http://{address}");
     if quiet {
         return;
@@ -211,7 +173,7 @@ fn announce(address: SocketAddr, manifest: &Manifest, engines: &Engines, quiet: 
         println!("  {id:<16} {} ({} at a time)", patterns.join(", "), consume.concurrency);
     }
     if manifest.components.values().any(|component| component.mail.is_some()) {
-        println!("\nMail goes to {}", engines.mail_to);
+        println!("\nMail goes to {mail_to}");
     }
     println!();
 }

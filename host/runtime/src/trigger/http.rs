@@ -36,13 +36,14 @@ pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, shutdown: Cancel
 }
 
 async fn answer(app: &App, request: Request<Incoming>, client: SocketAddr) -> Response<WasiBody> {
-    let snapshot = app.snapshot();
+    let snapshot = app.load();
     let (mut parts, body) = request.into_parts();
     let Some(found) = snapshot.routes.find(parts.uri.path()) else {
         return plain(StatusCode::NOT_FOUND, "no route for this path\n");
     };
     let target = match &**found.target {
-        Target::Component(served) => served,
+        // Only this version is kept while the request lasts, not the whole snapshot.
+        Target::Component(slot) => Arc::clone(slot.pick()),
         Target::Static(fixed) => return fixed.response(),
     };
     let Some(uri) = absolute(&parts) else {
@@ -50,6 +51,7 @@ async fn answer(app: &App, request: Request<Incoming>, client: SocketAddr) -> Re
     };
     found.describe(&mut parts.headers, &uri, client);
     drop(found);
+    drop(snapshot);
     parts.uri = uri;
     let waits = parts.headers.contains_key(EXPECT);
     let request = Request::from_parts(parts, Unread::new(body, waits));

@@ -35,12 +35,13 @@ pub(crate) struct Consumer {
 const BATCH: usize = 64;
 
 impl Consumer {
-    /// Consumes until `shutdown`, then lets deliveries in flight end for at most `grace`; what is
-    /// not done by then is given back to the queue.
+    /// Consumes until `stop`, then lets deliveries in flight end, after `shutdown` for at most
+    /// `grace`; what is not done by then is given back to the queue.
     pub(crate) async fn run(
         self,
         app: Arc<App>,
         broker: Arc<dyn Broker>,
+        stop: CancellationToken,
         shutdown: CancellationToken,
         grace: Duration,
     ) {
@@ -57,7 +58,7 @@ impl Consumer {
             };
             let (mut first, received) = tokio::select! {
                 received = receive => received,
-                () = shutdown.cancelled() => break,
+                () = stop.cancelled() => break,
             };
             match received {
                 Ok(deliveries) => {
@@ -74,10 +75,17 @@ impl Consumer {
             }
         }
         running.close();
-        if tokio::time::timeout(grace, running.wait()).await.is_err() {
-            tracing::warn!(%group, "deliveries were still running after {grace:?} and are given back");
-            cut_off.cancel();
-            running.wait().await;
+        let over = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            () = running.wait() => {}
+            () = over => {
+                tracing::warn!(%group, "deliveries were still running after {grace:?} and are given back");
+                cut_off.cancel();
+                running.wait().await;
+            }
         }
     }
 }
@@ -131,8 +139,8 @@ impl Work {
 
     /// Calls the consumer in a fresh instance.
     async fn call(&self, timeout: Duration, delivery: Delivery) -> Outcome {
-        let snapshot = self.app.snapshot();
-        let Some(component) = snapshot.component(&self.consumer.component) else { return Outcome::Returned };
+        let component = self.app.load().component(&self.consumer.component).cloned();
+        let Some(component) = component else { return Outcome::Returned };
         let Some(consumer) = component.consumer() else { return Outcome::Returned };
         // Deliveries are as many at a time as `consume` says, so they wait here and nowhere else.
         let Ok(_permit) = component.admission.wait().await else { return Outcome::Returned };
@@ -147,7 +155,11 @@ impl Work {
             };
             cpu.measure(compute).await
         };
-        match tokio::time::timeout(timeout, call).await {
+        let result = tokio::select! {
+            result = tokio::time::timeout(timeout, call) => result,
+            () = component.life.cut_off() => return Outcome::Returned,
+        };
+        match result {
             Ok(Ok(Ok(()))) => Outcome::Handled,
             Ok(Ok(Err(rejection))) => match rejection.into() {
                 Rejection::Retry(after, reason) => Outcome::Failed(after, reason),

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Result, Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView as _;
@@ -17,6 +18,7 @@ use wasmtime_wasi_http::handler::{
 use super::activity::Activity;
 use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
+use crate::app::life::{Life, Stage};
 use crate::manifest::{Limits, Reuse};
 use crate::state::State;
 
@@ -27,14 +29,14 @@ const IDLE: Duration = Duration::from_secs(5);
 pub(super) const LATE: &str = "no answer within the time limit (`limits.timeout` in the manifest)";
 
 /// Makes instances of one component.
-pub(super) struct Instances {
+pub(crate) struct Instances {
     component: Arc<Component>,
     pre: ProxyPre<State>,
     reuse: Reuse,
 }
 
 impl Instances {
-    pub(super) fn new(component: Arc<Component>, pre: ProxyPre<State>) -> Self {
+    pub(crate) fn new(component: Arc<Component>, pre: ProxyPre<State>) -> Self {
         // A WASI 0.2 component expects an instance for itself, as in Spin; a WASI 0.3 one is
         // written for concurrent tasks.
         let suggested = if matches!(pre, ProxyPre::P3(_)) { Reuse::SHARED } else { Reuse::NEVER };
@@ -65,6 +67,8 @@ impl HandlerState for Instances {
                 shared: Arc::clone(&shared),
                 timeout,
                 sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+                life: self.component.life.clone(),
+                awaited: None,
             },
             state: Serving { component: Arc::clone(&self.component.id), reuse: self.reuse, timeout, cpu_time, shared },
         })
@@ -72,16 +76,36 @@ impl HandlerState for Instances {
 }
 
 /// When an instance is dropped though it did not end by itself.
-pub(super) struct Expiration {
+pub(crate) struct Expiration {
     shared: Arc<Shared>,
     timeout: Duration,
     sleep: Pin<Box<Sleep>>,
+    life: Life,
+    /// The stage of `life` whose end wakes the instance.
+    awaited: Option<(Stage, Pin<Box<WaitForCancellationFutureOwned>>)>,
 }
 
 impl WorkerExpiration for Expiration {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
         // The instance waits: what it computes from here on is another slice of CPU time.
         self.shared.cpu.end();
+        // A retired version's instances do not wait for more work, and end with its time to drain.
+        let stage = self.life.stage();
+        if stage == Stage::CutOff || (stage == Stage::Retired && status == WorkerStatus::Idle) {
+            if status != WorkerStatus::Idle {
+                self.shared.ends(Cause::Late);
+            }
+            return Poll::Ready(());
+        }
+        if self.awaited.as_ref().is_none_or(|(awaited, _)| *awaited != stage) {
+            // Polled once for each stage: it would take a lock each time, and the waker stays the
+            // same, because an instance is a task of its own.
+            let mut end = Box::pin(self.life.end_of(stage));
+            if end.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            self.awaited = Some((stage, end));
+        }
         loop {
             let deadline = match status {
                 WorkerStatus::Idle => start + IDLE,
@@ -104,7 +128,7 @@ impl WorkerExpiration for Expiration {
 }
 
 /// An instance at work.
-pub(super) struct Serving {
+pub(crate) struct Serving {
     component: Arc<str>,
     reuse: Reuse,
     timeout: Duration,

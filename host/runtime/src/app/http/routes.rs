@@ -4,57 +4,19 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
 use routefinder::{Captures, RouteSpec, Router, Segment as Part};
-use wasmtime_wasi_http::handler::ProxyHandler;
-use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use super::answer::{Refused, answer};
 use super::fixed::Fixed;
 use super::headers::Labels;
-use super::instances::Instances;
-use crate::app::component::Component;
+use crate::app::slot::Slot;
 use crate::manifest::{RESERVED, Route, Segment};
 
 /// What serves a route.
 pub(crate) enum Target {
-    /// A component's handler.
-    Component(Served),
+    /// A component's handler; all of its versions have one.
+    Component(Arc<Slot>),
     /// The host itself.
     Static(Fixed),
-}
-
-/// A component with its instances.
-pub(crate) struct Served {
-    pub(crate) component: Arc<Component>,
-    handler: ProxyHandler<Instances>,
-}
-
-impl Target {
-    /// A component's HTTP handler.
-    ///
-    /// # Errors
-    /// If it exports none.
-    pub(crate) fn component(component: Arc<Component>) -> wasmtime::Result<Self> {
-        let instances = Instances::new(Arc::clone(&component), component.http()?);
-        Ok(Self::Component(Served { component, handler: ProxyHandler::new(instances) }))
-    }
-}
-
-impl Served {
-    /// Lets one of the component's instances answer, within the component's limits.
-    ///
-    /// # Errors
-    /// As [`Refused`] says.
-    pub(crate) async fn answer<B>(&self, request: Request<B>) -> Result<Response<WasiBody>, Refused>
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        HttpError: From<B::Error>,
-    {
-        answer(&self.component, &self.handler, request).await
-    }
 }
 
 /// A route's target, and what its requests are told about the route.

@@ -1,0 +1,66 @@
+//! What an operator gives: files, and values on the command line. Read at start, and again whenever
+//! they are to be applied anew.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use secrecy::ExposeSecret as _;
+
+use crate::config::{self, Config};
+use crate::manifest::{self, Manifest, Resolved, Secret};
+
+/// Where everything that describes the application comes from.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    /// `spin.toml`.
+    pub(crate) manifest: PathBuf,
+    /// `runtime-config.toml`, if there is one.
+    pub(crate) config: Option<PathBuf>,
+    /// Variables' values from the command line.
+    pub(crate) variables: Vec<(String, Secret)>,
+    /// Environment variables for all components.
+    pub(crate) environment: Vec<(String, Secret)>,
+}
+
+/// What the inputs say at one time.
+pub(crate) struct Declared {
+    pub(crate) manifest: Manifest,
+    pub(crate) config: Config,
+    /// By component.
+    pub(crate) resolved: BTreeMap<String, Resolved>,
+    /// To be shown; nothing is wrong with running it.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Inputs {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Says which file is wrong, where and why.
+    pub(crate) fn read(&self) -> Result<Declared> {
+        let loaded = manifest::load(&self.manifest)?;
+        let mut manifest = loaded.manifest;
+        let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        let config = match &self.config {
+            Some(file) => config::load(file)?,
+            None => Config::default(),
+        };
+        warnings.extend(unused(&config, &manifest));
+        let provided = self.variables.iter().cloned().collect();
+        let resolved =
+            manifest::resolve_variables(&manifest, &provided, |name| std::env::var(name).ok().map(Into::into))?;
+        for component in manifest.components.values_mut() {
+            let added = self.environment.iter().map(|(key, value)| (key.clone(), value.expose_secret().to_owned()));
+            component.environment.extend(added);
+        }
+        Ok(Declared { manifest, config, resolved, warnings })
+    }
+}
+
+fn unused(config: &Config, manifest: &Manifest) -> impl Iterator<Item = String> {
+    let components = manifest.components.values();
+    let stores = components.clone().flat_map(|component| &component.key_value_stores).map(String::as_str).collect();
+    let blobs = components.flat_map(|component| component.blob_stores.keys()).map(String::as_str).collect();
+    config.unused(&stores, &blobs).into_iter().map(|warning| format!("warning: {warning}"))
+}
