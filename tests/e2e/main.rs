@@ -5,6 +5,7 @@
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`grants`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any component;
+//! - [`tls`]: HTTPS;
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`edges`]: who may import whom in `host/`;
 //! - [`support`]: servers, clients, media.
@@ -26,3 +27,4 @@ mod spin_http;
 mod start;
 mod story;
 mod support;
+mod tls;

@@ -1,6 +1,7 @@
 //! The command line, in Spin's words.
 
 mod build;
+mod log;
 mod up;
 
 use std::path::PathBuf;

@@ -9,6 +9,7 @@
 //! and an arm in `config/engines.rs`.
 
 mod engines;
+mod listen;
 mod reader;
 
 #[cfg(test)]
@@ -19,12 +20,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Tls};
+pub(crate) use listen::Https;
 use reader::Reader;
 
 use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};
 
 /// The tables that the file may have.
-const SECTIONS: &[&str] = &["key_value_store", "blob_store", "queue", "mail"];
+const SECTIONS: &[&str] = &["key_value_store", "blob_store", "queue", "mail", "tls"];
 
 /// Which engines to use. The default is what an absent file means: everything embedded.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     /// Where mail goes.
     pub(crate) mail: Mail,
+    /// TLS of the public listener; `None`: plain HTTP.
+    pub(crate) tls: Option<Https>,
 }
 
 /// How secrets outside the file are read.
@@ -117,6 +121,7 @@ pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Co
             "blob_store" => config.blob = reader.labelled(value, engines::blob),
             "queue" => config.queue = engines::queue(&mut reader, value).unwrap_or_default(),
             "mail" => config.mail = engines::mail(&mut reader, value).unwrap_or_default(),
+            "tls" => config.tls = listen::https(&mut reader, value),
             other => reader.unknown("key", key.span(), other, SECTIONS),
         }
     }

@@ -7,6 +7,8 @@
 
 mod connection;
 mod limits;
+pub(crate) mod redirect;
+pub(crate) mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::limits::Limits;
+pub(crate) use self::tls::Tls;
 
 /// After a failed accept, such as for want of file descriptors, the next one waits this long.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -31,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Peer {
     /// Its address.
     pub(crate) address: SocketAddr,
+    /// Whether the connection is encrypted.
+    pub(crate) secure: bool,
 }
 
 /// Listens on `address`, with room for `limits.pending` clients that are not accepted yet.
@@ -45,10 +50,12 @@ pub(crate) fn listen(address: SocketAddr, limits: &Limits) -> std::io::Result<Tc
     socket.listen(limits.pending)
 }
 
-/// Lets `answer` serve `listener` until `shutdown`, then lets requests in flight end for at most
-/// `grace`. Connections over the limit wait in the operating system's queue.
+/// Lets `answer` serve `listener`, over TLS if there is `tls`, until `shutdown`; then lets requests
+/// in flight end for at most `grace`. Connections over the limit wait in the operating system's
+/// queue.
 pub(crate) async fn serve<A, F, B>(
     listener: TcpListener,
+    tls: Option<Tls>,
     limits: Limits,
     shutdown: CancellationToken,
     grace: Duration,
@@ -69,11 +76,19 @@ pub(crate) async fn serve<A, F, B>(
         let Some((stream, address, permit)) = accepted else { continue };
         // Responses are written whole; waiting to fill a segment only delays them.
         _ = stream.set_nodelay(true);
-        let protocols = Arc::clone(&protocols);
+        let (protocols, tls) = (Arc::clone(&protocols), tls.clone());
         let (shutdown, answer) = (shutdown.clone(), answer.clone());
         open.spawn(async move {
-            let peer = Peer { address };
-            if let Err(error) = connection::run(&protocols, &limits, stream, peer, shutdown, answer).await {
+            let peer = Peer { address, secure: tls.is_some() };
+            let ended = match tls {
+                None => connection::run(&protocols, &limits, stream, peer, shutdown, answer).await,
+                Some(tls) => match tokio::time::timeout(limits.header, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => connection::run(&protocols, &limits, stream, peer, shutdown, answer).await,
+                    Ok(Err(error)) => Err(error.into()),
+                    Err(late) => Err(late.into()),
+                },
+            };
+            if let Err(error) = ended {
                 tracing::debug!(error, client = %address, "the connection ended early");
             }
             drop(permit);

@@ -88,6 +88,7 @@ impl Launch {
             .arg(state)
             .args(&self.arguments)
             .env("NO_COLOR", "1")
+            .env("TESSERA_LOG_FORMAT", "text")
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -96,7 +97,7 @@ impl Launch {
             .expect("tessera starts");
         let output = Lines::follow(child.stdout.take().expect("stdout is piped"));
         let log = Lines::follow(child.stderr.take().expect("stderr is piped"));
-        match output.wait(START, |line| line.starts_with("Serving http://")) {
+        match output.wait(START, |line| line.starts_with("Serving http")) {
             Found::Line(line) => {
                 let url = line.trim_start_matches("Serving ").to_owned();
                 Ok(Server { child, url, output, log })
@@ -154,10 +155,15 @@ impl Server {
         self.child.wait().expect("it ended");
     }
 
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it can be signalled");
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it can be signalled");
+        self.signal(rustix::process::Signal::TERM);
     }
 
     /// Waits for its end after [`Self::terminate`].

@@ -1,35 +1,32 @@
 //! `tessera up`: the application from start to shutdown.
 
-use std::io::IsTerminal as _;
-use std::net::SocketAddr;
+mod listen;
+mod signals;
+mod systemd;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
+use self::listen::{Listen, Public};
+use self::signals::{Signals, Wish};
+use super::log::Log;
 use crate::cli;
 use crate::compose::{Deployment, Inputs};
 use crate::manifest::{self, Handler, Manifest, Secret};
-use crate::server::{self, Limits};
-use crate::trigger::http;
-
-/// Requests and deliveries in flight may take this long to end after Ctrl-C.
-const GRACE: Duration = Duration::from_secs(10);
+use crate::server::Tls;
 
 /// Runs the application until Ctrl-C.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     #[command(flatten)]
     from: super::From,
-    /// The address and port to serve HTTP on; port 0 picks a free one and prints it.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
-    listen: SocketAddr,
+    #[command(flatten)]
+    listen: Listen,
     /// Where embedded engines keep their state. [default: .tessera beside the manifest]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -48,6 +45,12 @@ pub(crate) struct Up {
     /// Prints neither the routes nor what components write to stdout and stderr.
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    log: Log,
+    /// How long requests and deliveries in flight may take to end after Ctrl-C or SIGTERM; then
+    /// requests are cut off and messages given back to their queues.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    shutdown_timeout: Duration,
 }
 
 fn key_value(text: &str) -> Result<(String, Secret), String> {
@@ -57,7 +60,7 @@ fn key_value(text: &str) -> Result<(String, Secret), String> {
 
 impl Up {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        log(self.quiet);
+        self.log.start(self.quiet);
         if self.build {
             cli::build::build(&manifest::load(&self.from.manifest())?.manifest, &[])?;
         }
@@ -83,50 +86,42 @@ impl Up {
         let manifest = declared.manifest.clone();
         let state_dir = state_dir(self.state_dir.as_deref(), &manifest)?;
 
+        let mut signals = Signals::new().context("listen to signals")?;
         // Bound first: a port in use is reported before anything else is done.
-        let listener =
-            server::listen(self.listen, &Limits::default()).map_err(|error| listen_error(self.listen, &error))?;
-        let address = listener.local_addr()?;
+        let public = self.listen.open(&declared.config)?;
         let shutdown = CancellationToken::new();
-        let deployment = Deployment::start(inputs, declared, state_dir, shutdown.clone(), GRACE).await?;
-        announce(address, &manifest, &deployment.mail_to().await, self.quiet);
-        let serving = http::serve(Arc::clone(deployment.app()), listener, shutdown.clone(), GRACE);
-        deployment.tasks().spawn(serving);
+        let grace = self.shutdown_timeout;
+        let deployment = Deployment::start(inputs, declared, state_dir, shutdown.clone(), grace).await?;
+        announce(&public, &manifest, &deployment.mail_to().await, self.quiet);
+        let (url, certificate) = (public.url.clone(), public.certificate());
+        public.serve(deployment.app(), deployment.tasks(), &shutdown, grace)?;
+        systemd::ready(&url);
+        tokio::spawn(systemd::watchdog());
 
-        interrupted().await?;
+        while signals.next().await == Wish::Reload {
+            systemd::reloading();
+            reload(certificate.as_ref());
+            systemd::ready(&url);
+        }
         eprintln!("Shutting down; press Ctrl-C again to stop at once");
+        systemd::stopping();
         shutdown.cancel();
         tokio::select! {
             () = deployment.ended() => Ok(ExitCode::SUCCESS),
-            again = interrupted() => again.map(|()| ExitCode::from(130)),
+            () = signals.stop() => Ok(ExitCode::from(130)),
         }
     }
 }
 
-/// Ends at the next Ctrl-C or SIGTERM.
-async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
+/// Reads changed files on SIGHUP; a fault leaves what was.
+fn reload(certificate: Option<&Tls>) {
+    match certificate.map(Tls::reload) {
+        Some(Ok(())) => tracing::info!("read the TLS certificate again"),
+        Some(Err(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the TLS certificate stays as it was");
+        }
+        None => tracing::info!("there is nothing to read again"),
     }
-    Ok(())
-}
-
-fn log(quiet: bool) {
-    // The storage engine reports its housekeeping as information.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
-    let filter = match "guest=off".parse() {
-        Ok(directive) if quiet => filter.add_directive(directive),
-        _ => filter,
-    };
-    let terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal)
-        .with_target(false)
-        .init();
 }
 
 fn state_dir(given: Option<&Path>, manifest: &Manifest) -> Result<PathBuf> {
@@ -136,20 +131,15 @@ fn state_dir(given: Option<&Path>, manifest: &Manifest) -> Result<PathBuf> {
     dir.canonicalize().with_context(|| format!("cannot read the state directory {}", dir.display()))
 }
 
-fn listen_error(address: SocketAddr, error: &std::io::Error) -> anyhow::Error {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            anyhow!("{address} is in use: stop what listens there, or choose another with --listen")
-        }
-        _ => anyhow!("cannot listen on {address}: {error}"),
-    }
-}
-
 /// Tells people and scripts what runs where.
-fn announce(address: SocketAddr, manifest: &Manifest, mail_to: &str, quiet: bool) {
-    println!("Serving http://{address}");
+fn announce(public: &Public, manifest: &Manifest, mail_to: &str, quiet: bool) {
+    let url = &public.url;
+    println!("Serving {url}");
     if quiet {
         return;
+    }
+    if let Some(redirect) = &public.redirect_url {
+        println!("Redirecting {redirect}");
     }
     println!("\nRoutes");
     for trigger in &manifest.http {
@@ -158,7 +148,7 @@ fn announce(address: SocketAddr, manifest: &Manifest, mail_to: &str, quiet: bool
             Handler::Component(id) => id.as_str(),
             Handler::Static(_) => "(static response)",
         };
-        println!("  {handler:<16} http://{address}{route}");
+        println!("  {handler:<16} {url}{route}");
     }
     let consumers: Vec<_> = manifest
         .components

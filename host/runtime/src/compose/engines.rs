@@ -185,7 +185,7 @@ impl Opened {
                     credentials: server.credentials.clone(),
                     from: from.clone(),
                     timeout: server.timeout,
-                    root_certificates: None,
+                    root_certificates: server.root_certificates.clone(),
                 };
                 let sent = self.embedded().await?.store(SENT);
                 Ok((

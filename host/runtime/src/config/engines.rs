@@ -91,6 +91,8 @@ pub(crate) struct Smtp {
     pub(crate) credentials: Option<(String, SecretString)>,
     /// How long each step may take.
     pub(crate) timeout: Duration,
+    /// A PEM file with certificates to trust beside the public ones.
+    pub(crate) root_certificates: Option<PathBuf>,
 }
 
 /// Encryption of an SMTP connection.
@@ -155,6 +157,7 @@ struct SmtpTable {
     password_file: Option<Spanned<String>>,
     password_env: Option<Spanned<String>>,
     timeout: Option<Spanned<String>>,
+    ca_file: Option<Spanned<String>>,
 }
 
 pub(super) fn key_value(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<KeyValue> {
@@ -230,6 +233,11 @@ fn smtp(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {
         let help = "use `tls = \"starttls\"` or `tls = \"tls\"`";
         reader.error(span, "the password would cross the network in the clear", help);
     }
+    if let Some(file) = table.ca_file.as_ref().filter(|_| table.tls == Tls::None) {
+        let help = "use `tls = \"starttls\"` or `tls = \"tls\"`, or leave it out";
+        reader.error(file.span(), "`ca_file` means nothing without encryption", help);
+    }
+    let root_certificates = table.ca_file.map(|file| reader.path(file.get_ref()));
     let timeout = table.timeout.map_or(Some(Duration::from_secs(30)), |timeout| duration(reader, &timeout))?;
     Some(Mail {
         from,
@@ -239,6 +247,7 @@ fn smtp(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {
             tls: table.tls,
             credentials: table.username.map(Spanned::into_inner).zip(password),
             timeout,
+            root_certificates,
         }),
     })
 }

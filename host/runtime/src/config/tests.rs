@@ -83,6 +83,21 @@ fn smtp_is_encrypted_by_default_and_knows_the_usual_ports() {
 }
 
 #[test]
+fn smtp_may_trust_a_private_authority() {
+    assert_eq!(smtp("ca_file = \"ca.pem\"").root_certificates, Some("etc/ca.pem".into()));
+    assert_eq!(smtp("").root_certificates, None);
+}
+
+#[test]
+fn tls_has_its_files_beside_the_configuration() {
+    assert_eq!(read("").unwrap().tls, None);
+    let text = "[tls]\ncert_file = \"c.pem\"\nkey_file = \"/k.pem\"\nredirect = \"0.0.0.0:80\"\n";
+    let tls = read(text).unwrap().tls.unwrap();
+    assert_eq!((tls.certificate, tls.key), ("etc/c.pem".into(), "/k.pem".into()));
+    assert_eq!(tls.redirect, Some("0.0.0.0:80".parse().unwrap()));
+}
+
+#[test]
 fn a_password_may_go_in_the_clear_to_this_machine_only() {
     let text = |host: &str| {
         format!(
@@ -122,6 +137,9 @@ fn faults() {
         ("username_without_password", mail("username = \"u\"")),
         ("timeout_malformed", mail("timeout = \"soon\"")),
         ("host_missing", "[mail]\ntype = \"smtp\"\nfrom = \"a@b.example\"\n".to_owned()),
+        ("ca_without_tls", mail("tls = \"none\"\nca_file = \"ca.pem\"")),
+        ("tls_key_missing", "[tls]\ncert_file = \"c.pem\"\n".to_owned()),
+        ("tls_redirect_malformed", "[tls]\ncert_file = \"c\"\nkey_file = \"k\"\nredirect = \"80\"\n".to_owned()),
         ("from_malformed", "[mail]\nfrom = \"nobody\"\n".to_owned()),
     ] {
         let fault = read(&text).expect_err(name).to_string();

@@ -3,7 +3,6 @@
 
 mod unread;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,21 +20,28 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 use self::unread::Unread;
 use crate::app::App;
 use crate::app::http::{Refused, Target};
-use crate::server::{self, Limits};
+use crate::server::{self, Limits, Peer, Tls};
 
 /// The names of components in URLs that they call one another by: `<component>.spin.internal`.
 const INTERNAL: &str = ".spin.internal";
 
-/// Serves `listener` until `shutdown`, then lets requests in flight end for at most `grace`.
-pub(crate) async fn serve(app: Arc<App>, listener: TcpListener, shutdown: CancellationToken, grace: Duration) {
-    server::serve(listener, Limits::default(), shutdown, grace, move |peer, request| {
+/// Serves `listener`, over TLS if there is `tls`, until `shutdown`; then lets requests in flight end
+/// for at most `grace`.
+pub(crate) async fn serve(
+    app: Arc<App>,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    shutdown: CancellationToken,
+    grace: Duration,
+) {
+    server::serve(listener, tls, Limits::default(), shutdown, grace, move |peer, request| {
         let app = Arc::clone(&app);
-        async move { answer(&app, request, peer.address).await }
+        async move { answer(&app, request, peer).await }
     })
     .await;
 }
 
-async fn answer(app: &App, request: Request<Incoming>, client: SocketAddr) -> Response<WasiBody> {
+async fn answer(app: &App, request: Request<Incoming>, peer: Peer) -> Response<WasiBody> {
     let snapshot = app.load();
     let (mut parts, body) = request.into_parts();
     let Some(found) = snapshot.routes.find(parts.uri.path()) else {
@@ -46,10 +52,10 @@ async fn answer(app: &App, request: Request<Incoming>, client: SocketAddr) -> Re
         Target::Component(slot) => Arc::clone(slot.pick()),
         Target::Static(fixed) => return fixed.response(),
     };
-    let Some(uri) = absolute(&parts) else {
+    let Some(uri) = absolute(&parts, peer) else {
         return plain(StatusCode::BAD_REQUEST, "the request names no valid host\n");
     };
-    found.describe(&mut parts.headers, &uri, client);
+    found.describe(&mut parts.headers, &uri, peer.address);
     drop(found);
     drop(snapshot);
     parts.uri = uri;
@@ -80,7 +86,7 @@ fn refusal(refused: &Refused) -> Response<WasiBody> {
 
 /// The request's URL with the scheme and authority that WASI asks for: HTTP/1.1 has them in `Host`.
 /// No client can pass for a component of the application.
-fn absolute(parts: &Parts) -> Option<Uri> {
+fn absolute(parts: &Parts, peer: Peer) -> Option<Uri> {
     let authority = match parts.uri.authority() {
         Some(authority) => authority.clone(),
         None => Authority::try_from(parts.headers.get(HOST)?.as_bytes()).ok()?,
@@ -88,8 +94,9 @@ fn absolute(parts: &Parts) -> Option<Uri> {
     if authority.host().ends_with(INTERNAL) {
         return None;
     }
+    let scheme = if peer.secure { Scheme::HTTPS } else { Scheme::HTTP };
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path).build().ok()
+    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {
