@@ -12,9 +12,11 @@
 //! at any point leaves one message or none, and deleting or moving a message does not make the
 //! outbox forget its key.
 //!
-//! Files begin with an `X-Envelope-To` header that names every recipient: the message itself does
+//! A file is as old as its message was handed over. It begins with an `X-Envelope-To` header that names every recipient: the message itself does
 //! not name those of `bcc`, and whoever looks at the outbox wants to know. Lines end as Unix
 //! lines do, like in every maildir.
+
+mod reading;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -31,6 +33,8 @@ use tessera_capability::{Error, Result};
 
 use crate::message::{Composed, Composer, fingerprint};
 
+/// The header that names every recipient.
+const ENVELOPE: &str = "X-Envelope-To";
 /// How often old idempotency keys are forgotten.
 const PRUNE: Duration = Duration::from_secs(3600);
 /// For how long they are remembered: the contract's time and a day.
@@ -131,7 +135,7 @@ impl Inner {
         }
         let tmp = self.path("tmp", id);
         let written = || {
-            write_synced(&tmp, text)?;
+            write_synced(&tmp, text, now)?;
             if keyed {
                 self.sync("tmp")?;
                 let key = private().open(&sent)?;
@@ -191,7 +195,7 @@ impl Inner {
 /// A message as the outbox keeps it.
 fn file(envelope: &Envelope, message: &[u8]) -> Vec<u8> {
     let recipients: Vec<&str> = envelope.to().iter().map(AsRef::as_ref).collect();
-    let mut text = format!("X-Envelope-To: {}\n", recipients.join(",\n ")).into_bytes();
+    let mut text = format!("{ENVELOPE}: {}\n", recipients.join(",\n ")).into_bytes();
     text.reserve(message.len());
     // Contents are encoded, so these are ends of lines and nothing else.
     for line in message.split_inclusive(|byte| *byte == b'\n') {
@@ -212,9 +216,10 @@ fn private() -> OpenOptions {
     options
 }
 
-fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
+fn write_synced(path: &Path, text: &[u8], now: Timestamp) -> io::Result<()> {
     let mut file = private().open(path)?;
     file.write_all(text)?;
+    file.set_modified(system_time(now))?;
     file.sync_all()
 }
 

@@ -63,7 +63,10 @@ mod tests {
             ],
             include_str!("conformance/blob.rs"),
         );
-        compare(&[include_str!("conformance/mail/cases.rs")], include_str!("conformance/mail.rs"));
+        compare(
+            &[include_str!("conformance/mail/cases.rs"), include_str!("conformance/mail/outbox.rs")],
+            include_str!("conformance/mail.rs"),
+        );
         compare(&[include_str!("conformance/publish.rs")], include_str!("conformance/publish.rs"));
         compare(
             &[

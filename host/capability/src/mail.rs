@@ -20,8 +20,9 @@ pub const MAX_SUBJECT: usize = 998;
 pub const MAX_MESSAGE: usize = 10 << 20;
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY: usize = 128;
-/// The most bytes of a message as it is sent: what encoding makes of [`MAX_MESSAGE`], and headers.
-pub const MAX_RAW: u64 = 16 << 20;
+/// The most bytes of a kept message: what the least favourable encoding makes of [`MAX_MESSAGE`],
+/// and headers.
+pub const MAX_RAW: u64 = 32 << 20;
 /// For how long idempotency keys are remembered at least.
 pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 

@@ -4,7 +4,7 @@
 //! begins and what was acknowledged to a log, which outlives it: a killed process loses nothing
 //! that it has written to a file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use tessera_backends::files::Engine;
 use tessera_backends::maildir::Outbox;
 use tessera_capability::blob::{Key, PutOptions, Store};
-use tessera_capability::mail::{Message, Sender};
+use tessera_capability::mail::{Message, Outbox as _, Sender};
 use tessera_capability::time::SystemClock;
 use tessera_capability::{Error, Result};
 
@@ -228,6 +228,16 @@ async fn killed_mail() {
         }
         let new = fs::read_dir(dir.path().join("mail/new")).unwrap().count();
         assert_eq!(new, messages, "round {round}: one message for each key");
+        let (mut listed, mut cursor) = (HashSet::new(), None);
+        loop {
+            let page = outbox.list(cursor.as_deref(), 100).await.unwrap();
+            listed.extend(page.messages.into_iter().map(|summary| summary.id));
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed.len(), messages, "round {round}: the listing has them all");
     }
     for entry in fs::read_dir(dir.path().join("mail/new")).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tessera_backends::maildir::Outbox;
 use tessera_capability::Error;
 use tessera_capability::conformance::mail::{Delivered, Refuses, Service};
-use tessera_capability::mail::{IDEMPOTENCY_WINDOW, Message, Sender};
+use tessera_capability::mail::{self, IDEMPOTENCY_WINDOW, Message, Outbox as _, Sender};
 use tessera_capability::time::{Clock, SystemClock, Timestamp};
 use tokio::sync::RwLock;
 
@@ -50,6 +50,10 @@ impl Service for Maildir {
 
     fn refuses(&self) -> Option<Refuses> {
         None
+    }
+
+    fn outbox(&self) -> Option<Arc<dyn mail::Outbox>> {
+        Some(self.outbox.lock().unwrap().clone().unwrap())
     }
 }
 
@@ -146,6 +150,40 @@ fn the_sender_must_be_an_address() {
     let error = Outbox::open(dir.path(), "nobody", Arc::new(SystemClock)).err().unwrap();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
     Outbox::open(dir.path(), "Tessera <tessera@localhost>", Arc::new(SystemClock)).unwrap();
+}
+
+#[tokio::test]
+async fn what_another_program_moved_or_put_there_is_listed_too() {
+    let dir = TempDir::new().unwrap();
+    let outbox = open(dir.path());
+    outbox.send("component", message(None)).await.unwrap();
+    let file = messages(dir.path()).pop().unwrap();
+    let id = file.file_name().unwrap().to_str().unwrap().to_owned();
+    fs::rename(&file, dir.path().join("cur").join(format!("{id}:2,S"))).unwrap();
+    fs::write(dir.path().join("cur/1.M2.host:2,"), "To: a@example.net\nSubject: =?utf-8?q?=C3=A9?=\n\nHello.\n")
+        .unwrap();
+    fs::write(dir.path().join("cur/odd name"), "").unwrap();
+    fs::create_dir(dir.path().join("cur/directory")).unwrap();
+    fs::write(dir.path().join("new/garbage"), [0xFF; 100]).unwrap();
+    let all = outbox.list(None, 10).await.unwrap();
+    assert_eq!(all.cursor, None);
+    let mut ids: Vec<_> = all.messages.iter().map(|summary| summary.id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(
+        ids,
+        ["1.M2.host", &id, "garbage"]
+            .iter()
+            .copied()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+    );
+    let foreign = all.messages.iter().find(|summary| summary.id == "1.M2.host").unwrap();
+    assert_eq!((foreign.subject.as_str(), foreign.to.as_slice()), ("é", &["a@example.net".to_owned()][..]));
+    assert!(outbox.read(&id).await.unwrap().ends_with(b"Hello.\r\n"));
+    for bad in ["../.lock", "directory", "odd name", "0123456789abcdef0123456789abcdef:2,S", ""] {
+        assert!(outbox.read(bad).await.is_err(), "{bad}");
+    }
 }
 
 /// A clock that stands until it is set.

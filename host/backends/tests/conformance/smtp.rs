@@ -163,6 +163,10 @@ impl Service for Smtp {
     fn refuses(&self) -> Option<Refuses> {
         Some(Refuses { permanently: "refused@example.net".into(), temporarily: "later@example.net".into() })
     }
+
+    fn outbox(&self) -> Option<Arc<dyn mail::Outbox>> {
+        None
+    }
 }
 
 async fn make() -> Option<(Arc<dyn Service>, TempDir)> {

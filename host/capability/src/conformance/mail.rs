@@ -1,6 +1,8 @@
-//! The mail suite: what every [`Sender`] does, seen from what arrives behind it.
+//! The mail suite: what every [`Sender`] does, seen from what arrives behind it, and what an
+//! [`Outbox`] shows of it.
 
 mod cases;
+mod outbox;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,10 +12,11 @@ use bytes::Bytes;
 use mail_parser::{Address, Message as Parsed, MessageParser};
 
 pub use cases::*;
+pub use outbox::*;
 
 use super::{DEADLINE, unique};
 use crate::mail::{
-    Attachment, MAX_IDEMPOTENCY_KEY, MAX_MESSAGE, MAX_RECIPIENTS, MAX_SUBJECT, Message, Receipt, Sender,
+    Attachment, MAX_IDEMPOTENCY_KEY, MAX_MESSAGE, MAX_RECIPIENTS, MAX_SUBJECT, Message, Outbox, Receipt, Sender,
 };
 use crate::{Error, Result};
 
@@ -31,6 +34,9 @@ pub trait Service: Send + Sync {
 
     /// What the server behind it refuses; `None` if there is no server.
     fn refuses(&self) -> Option<Refuses>;
+
+    /// Where the sender's messages can be read; `None` if it keeps none.
+    fn outbox(&self) -> Option<Arc<dyn Outbox>>;
 }
 
 /// A message as it arrived.
@@ -85,6 +91,15 @@ macro_rules! mail_suite {
             refused_for_now_is_unavailable
             a_refused_recipient_refuses_the_message_for_all
             a_refused_message_does_not_use_its_key
+            // the outbox
+            the_outbox_lists_the_latest_first
+            the_outbox_comes_in_pages
+            the_outbox_names_every_recipient
+            the_outbox_decodes_subject_and_sender
+            a_kept_message_is_read_as_it_was_sent
+            the_largest_message_can_be_read
+            an_unknown_message_is_not_found
+            the_outboxs_foreign_cursor_is_invalid
         }
     };
     (@cases $make:expr; $($case:ident)*) => {$(
