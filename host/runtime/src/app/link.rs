@@ -39,7 +39,7 @@ pub(crate) fn host(engine: &Engine) -> Result<Linker<State>> {
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    bindings::add_to_linker(&mut linker, State::grants)?;
+    bindings::add_to_linker(&mut linker, State::grants, State::spin)?;
     Ok(linker)
 }
 
@@ -197,8 +197,18 @@ impl Call {
 }
 
 /// What the host provides, by the beginnings of their names.
-const PROVIDED: &[&str] =
-    &["wasi:", "tessera:keyvalue/", "tessera:blob/", "tessera:queue/", "tessera:mail/", "spin:variables/"];
+const PROVIDED: &[&str] = &[
+    "wasi:",
+    "tessera:keyvalue/",
+    "tessera:blob/",
+    "tessera:queue/",
+    "tessera:mail/",
+    "spin:key-value/",
+    "spin:redis/",
+    "spin:sqlite/",
+    "spin:variables/",
+    "fermyon:spin/",
+];
 
 /// Says which import of component `id` nothing provides, and what to add to the manifest.
 pub(crate) fn explain<'a>(
