@@ -12,12 +12,12 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["compose"],
-    &["trigger"],
+    &["admin", "trigger"],
     &["app", "server"],
     &["engine"],
     &["bindings", "state", "stdio"],
     &["cpu", "grants"],
-    &["config", "exceeded", "manifest"],
+    &["config", "exceeded", "manifest", "stats"],
     &["diagnostic"],
 ];
 

@@ -20,6 +20,7 @@ use crate::app::component::Component;
 use crate::app::http::Routes;
 use crate::app::slot::Slot;
 use crate::cpu::Turns;
+use crate::stats::Counter;
 
 /// One consistent state of the application.
 #[derive(Default)]
@@ -42,6 +43,8 @@ impl Snapshot {
 pub(crate) struct App {
     current: ArcSwap<Snapshot>,
     turns: Arc<Turns>,
+    /// HTTP requests that no route was for.
+    pub(crate) unrouted: Counter,
 }
 
 impl App {

@@ -1,10 +1,11 @@
 //! The command line, in Spin's words.
 
+mod admin;
 mod build;
 mod log;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -22,6 +23,8 @@ pub(crate) struct Cli {
 enum Command {
     /// Builds the application: runs each component's build command.
     Build(build::Build),
+    /// Lists what runs: components, versions, instances, requests, latency, memory.
+    Ps(admin::ps::Ps),
     /// Runs the application until Ctrl-C.
     Up(up::Up),
 }
@@ -40,10 +43,16 @@ impl From {
     }
 }
 
+/// The state directory that is meant if `given` is not: beside the manifest.
+fn state_dir(given: Option<&Path>, manifest: &Path) -> PathBuf {
+    given.map_or_else(|| manifest.parent().unwrap_or(Path::new("")).join(".tessera"), Path::to_owned)
+}
+
 /// Runs the command that `cli` names.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Build(command) => command.run(),
+        Command::Ps(command) => command.run(),
         Command::Up(command) => command.run(),
     }
 }

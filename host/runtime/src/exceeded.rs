@@ -25,3 +25,10 @@ pub(crate) enum Exceeded {
     )]
     ResponseBody { component: Arc<str>, limit: ByteSize },
 }
+
+impl Exceeded {
+    /// Whether it refused work before any began.
+    pub(crate) fn is_overload(&self) -> bool {
+        matches!(self, Self::Work { .. })
+    }
+}

@@ -1,9 +1,10 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
 //!
-//! Modules import downwards only: `cli -> compose -> trigger -> {app, server} -> engine ->
-//! {bindings, state, stdio} -> {cpu, grants} -> {config, exceeded, manifest} -> diagnostic`; only
-//! `compose` knows concrete engines.
+//! Modules import downwards only: `cli -> compose -> {admin, trigger} -> {app, server} -> engine ->
+//! {bindings, state, stdio} -> {cpu, grants} -> {config, exceeded, manifest, stats} -> diagnostic`;
+//! only `compose` knows concrete engines.
 
+mod admin;
 mod app;
 mod bindings;
 mod cli;
@@ -17,6 +18,7 @@ mod grants;
 mod manifest;
 mod server;
 mod state;
+mod stats;
 mod stdio;
 mod trigger;
 

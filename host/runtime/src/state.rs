@@ -19,6 +19,7 @@ use crate::cpu::Meter;
 use crate::exceeded::Exceeded;
 use crate::grants::Grants;
 use crate::manifest::Limits;
+use crate::stats::{Alive, Stats};
 
 /// The data of one instance's store.
 pub(crate) struct State {
@@ -33,11 +34,22 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(grants: Arc<Grants>, wasi: WasiCtx, limits: &Limits, connections: &Arc<Semaphore>) -> Self {
+    pub(crate) fn new(
+        grants: Arc<Grants>,
+        wasi: WasiCtx,
+        limits: &Limits,
+        connections: &Arc<Semaphore>,
+        stats: &Arc<Stats>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.resources);
         Self {
-            limits: MemoryLimit { component: Arc::clone(&grants.component), left: limits.memory, limit: limits.memory },
+            limits: MemoryLimit {
+                component: Arc::clone(&grants.component),
+                left: limits.memory,
+                limit: limits.memory,
+                alive: Alive::new(stats),
+            },
             cpu: Arc::new(Meter::new(Arc::clone(&grants.component))),
             hooks: Outgoing { grants: Arc::clone(&grants), connections: Arc::clone(connections) },
             grants,
@@ -77,6 +89,7 @@ pub(crate) struct MemoryLimit {
     component: Arc<str>,
     left: usize,
     limit: usize,
+    alive: Alive,
 }
 
 impl ResourceLimiter for MemoryLimit {
@@ -89,6 +102,7 @@ impl ResourceLimiter for MemoryLimit {
             component: Arc::clone(&self.component),
             limit: ByteSize(self.limit as u64),
         })?;
+        self.alive.grew(growth);
         Ok(true)
     }
 

@@ -22,6 +22,7 @@ const START: Duration = Duration::from_secs(300);
 pub(crate) struct Launch {
     manifest: PathBuf,
     listen: String,
+    admin: String,
     arguments: Vec<String>,
     own_cache: bool,
 }
@@ -35,7 +36,8 @@ impl Launch {
 
     /// Some application.
     pub(crate) fn manifest(path: &Path) -> Self {
-        Self { manifest: path.to_owned(), listen: "127.0.0.1:0".to_owned(), arguments: Vec::new(), own_cache: false }
+        let free = || "127.0.0.1:0".to_owned();
+        Self { manifest: path.to_owned(), listen: free(), admin: free(), arguments: Vec::new(), own_cache: false }
     }
 
     /// Gives one of the application's variables a value.
@@ -52,6 +54,12 @@ impl Launch {
     /// Another address than a free port.
     pub(crate) fn listen(mut self, address: &str) -> Self {
         self.listen = address.to_owned();
+        self
+    }
+
+    /// Another address of the administration than a free port.
+    pub(crate) fn admin(mut self, address: &str) -> Self {
+        self.admin = address.to_owned();
         self
     }
 
@@ -82,7 +90,7 @@ impl Launch {
             share_cache(state);
         }
         let mut child = Command::new(binary())
-            .args(["up", "--listen", &self.listen, "--from"])
+            .args(["up", "--listen", &self.listen, "--admin", &self.admin, "--from"])
             .arg(&self.manifest)
             .arg("--state-dir")
             .arg(state)
@@ -116,7 +124,7 @@ impl Launch {
 }
 
 /// The program under test.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let path = std::env::var_os("TESSERA_BIN").map_or_else(|| workspace("target/release/tessera"), PathBuf::from);
     assert!(path.is_file(), "{} is missing: run `cargo xtask test`", path.display());
     path

@@ -19,6 +19,7 @@ use crate::engine;
 use crate::grants::Grants;
 use crate::manifest::{Limits, Reuse};
 use crate::state::State;
+use crate::stats::Stats;
 use crate::stdio::GuestOutput;
 
 /// A directory that a component may read.
@@ -65,6 +66,8 @@ pub(crate) struct Component {
     pub(crate) id: Arc<str>,
     pub(crate) version: Identity,
     pub(crate) life: Life,
+    /// What this version of it did.
+    pub(crate) stats: Arc<Stats>,
     pub(crate) limits: Limits,
     /// How many requests an instance may serve; `None`: what its version of WASI suggests.
     pub(crate) reuse: Option<Reuse>,
@@ -90,6 +93,7 @@ impl Component {
             id: Arc::clone(&grants.component),
             version: Identity { hash, since: SystemTime::now() },
             life: Life::default(),
+            stats: Arc::default(),
             limits,
             reuse,
             admission: Arc::new(Admission::new(Arc::clone(&grants.component), &limits)),
@@ -116,7 +120,7 @@ impl Component {
         for mount in &self.mounts {
             wasi.preopened_dir(&mount.directory, &mount.path, FsPerms::ReadOnly)?;
         }
-        let state = State::new(Arc::clone(&self.grants), wasi.build(), &self.limits, &self.connections);
+        let state = State::new(Arc::clone(&self.grants), wasi.build(), &self.limits, &self.connections, &self.stats);
         Ok(engine::store(&self.engine, state, &self.turns, self.limits.resources))
     }
 

@@ -10,8 +10,10 @@ use wasmtime::{Engine, Result, bail, format_err};
 
 use super::App;
 use crate::bindings;
+use crate::exceeded::Exceeded;
 use crate::manifest::Limits;
 use crate::state::State;
+use crate::stats::Running;
 
 /// Imports that another component of the application provides.
 pub(crate) struct Dependency {
@@ -184,13 +186,30 @@ impl Call {
                 store
                     .run_concurrent(async |accessor| function.call_concurrent(accessor, &params, &mut results).await)
                     .await??;
-                Ok(results)
+                Ok::<_, wasmtime::Error>(results)
             };
             cpu.measure(compute).await
         };
-        let late = |_| format_err!("no answer within {:?} (`limits.timeout` in the manifest)", limits.timeout);
+        let running = Running::call(&callee.stats);
+        let late = |_| {
+            running.timed_out();
+            format_err!("no answer within {:?} (`limits.timeout` in the manifest)", limits.timeout)
+        };
         tokio::select! {
-            answer = tokio::time::timeout(limits.timeout, call) => answer.map_err(late)?,
+            answer = tokio::time::timeout(limits.timeout, call) => {
+                running.ended(matches!(answer, Ok(Ok(_))));
+                match answer.map_err(late)? {
+                    Err(error) if error.downcast_ref::<Exceeded>().is_some_and(Exceeded::is_overload) => {
+                        running.rejected();
+                        Err(error)
+                    }
+                    Err(error) => {
+                        running.trapped();
+                        Err(error)
+                    }
+                    values => values,
+                }
+            }
             () = callee.life.cut_off() => bail!("the component's version was replaced, and its time to drain is over"),
         }
     }

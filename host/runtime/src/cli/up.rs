@@ -1,24 +1,28 @@
 //! `tessera up`: the application from start to shutdown.
 
+mod administration;
 mod listen;
 mod signals;
 mod systemd;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use self::administration::Administration;
 use self::listen::{Listen, Public};
 use self::signals::{Signals, Wish};
 use super::log::Log;
-use crate::cli;
 use crate::compose::{Deployment, Inputs};
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::Tls;
+use crate::{admin, cli};
 
 /// Runs the application until Ctrl-C.
 #[derive(Debug, Args)]
@@ -27,6 +31,8 @@ pub(crate) struct Up {
     from: super::From,
     #[command(flatten)]
     listen: Listen,
+    #[command(flatten)]
+    admin: Administration,
     /// Where embedded engines keep their state. [default: .tessera beside the manifest]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -84,15 +90,21 @@ impl Up {
             eprintln!("{warning}");
         }
         let manifest = declared.manifest.clone();
-        let state_dir = state_dir(self.state_dir.as_deref(), &manifest)?;
+        let state_dir = state_dir(self.state_dir.as_deref(), &inputs.manifest)?;
 
         let mut signals = Signals::new().context("listen to signals")?;
         // Bound first: a port in use is reported before anything else is done.
         let public = self.listen.open(&declared.config)?;
+        let admin = self.admin.open(&state_dir)?;
         let shutdown = CancellationToken::new();
         let grace = self.shutdown_timeout;
-        let deployment = Deployment::start(inputs, declared, state_dir, shutdown.clone(), grace).await?;
-        announce(&public, &manifest, &deployment.mail_to().await, self.quiet);
+        let deployment = Deployment::start(inputs, declared, state_dir.clone(), shutdown.clone(), grace).await?;
+        let administration = admin.as_ref().map(|bound| bound.address);
+        if let Some(bound) = admin {
+            let routes = admin::routes(admin::Context::new(&manifest.name, Arc::clone(deployment.app())));
+            deployment.tasks().spawn(admin::serve(bound, &state_dir, routes, shutdown.clone(), grace));
+        }
+        announce(&public, administration, &manifest, &deployment.mail_to().await, self.quiet);
         let (url, certificate) = (public.url.clone(), public.certificate());
         public.serve(deployment.app(), deployment.tasks(), &shutdown, grace)?;
         systemd::ready(&url);
@@ -124,15 +136,15 @@ fn reload(certificate: Option<&Tls>) {
     }
 }
 
-fn state_dir(given: Option<&Path>, manifest: &Manifest) -> Result<PathBuf> {
-    let dir = given.map_or_else(|| manifest.directory.join(".tessera"), Path::to_owned);
+fn state_dir(given: Option<&Path>, manifest: &Path) -> Result<PathBuf> {
+    let dir = cli::state_dir(given, manifest);
     std::fs::create_dir_all(&dir)
         .with_context(|| format!("cannot make the state directory {}; name another with --state-dir", dir.display()))?;
     dir.canonicalize().with_context(|| format!("cannot read the state directory {}", dir.display()))
 }
 
 /// Tells people and scripts what runs where.
-fn announce(public: &Public, manifest: &Manifest, mail_to: &str, quiet: bool) {
+fn announce(public: &Public, admin: Option<SocketAddr>, manifest: &Manifest, mail_to: &str, quiet: bool) {
     let url = &public.url;
     println!("Serving {url}");
     if quiet {
@@ -164,6 +176,9 @@ fn announce(public: &Public, manifest: &Manifest, mail_to: &str, quiet: bool) {
     }
     if manifest.components.values().any(|component| component.mail.is_some()) {
         println!("\nMail goes to {mail_to}");
+    }
+    if let Some(address) = admin {
+        println!("\nAdministration at http://{address}: `tessera ps --help`");
     }
     println!();
 }

@@ -45,6 +45,7 @@ async fn answer(app: &App, request: Request<Incoming>, peer: Peer) -> Response<W
     let snapshot = app.load();
     let (mut parts, body) = request.into_parts();
     let Some(found) = snapshot.routes.find(parts.uri.path()) else {
+        app.unrouted.increment();
         return plain(StatusCode::NOT_FOUND, "no route for this path\n");
     };
     let target = match &**found.target {
@@ -66,18 +67,17 @@ async fn answer(app: &App, request: Request<Incoming>, peer: Peer) -> Response<W
 
 /// What a client reads when its request could not be served; the log has the cause.
 fn refusal(refused: &Refused) -> Response<WasiBody> {
-    let (status, text) = match refused {
-        Refused::Overload => (StatusCode::SERVICE_UNAVAILABLE, "too many requests at a time\n"),
-        Refused::RequestTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "the request is too large\n"),
-        Refused::ResponseTooLarge => (StatusCode::INTERNAL_SERVER_ERROR, "the answer is too large\n"),
-        Refused::Late => (StatusCode::GATEWAY_TIMEOUT, "the component did not answer in time\n"),
-        Refused::Failed => (StatusCode::INTERNAL_SERVER_ERROR, "the component failed\n"),
-        Refused::FailedTogether => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "the component failed while several requests shared its instance, perhaps not because of this one\n",
-        ),
+    let text = match refused {
+        Refused::Overload => "too many requests at a time\n",
+        Refused::RequestTooLarge => "the request is too large\n",
+        Refused::ResponseTooLarge => "the answer is too large\n",
+        Refused::Late => "the component did not answer in time\n",
+        Refused::Failed => "the component failed\n",
+        Refused::FailedTogether => {
+            "the component failed while several requests shared its instance, perhaps not because of this one\n"
+        }
     };
-    let mut response = plain(status, text);
+    let mut response = plain(refused.status(), text);
     if *refused == Refused::Overload {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::bindings::Rejection;
 use crate::manifest::Consume;
+use crate::stats::Running;
 
 /// How long a lease lasts; it is renewed at a third of it. After a crash of the process a message
 /// waits at most this long on an engine that other processes share.
@@ -144,6 +145,7 @@ impl Work {
         let Some(consumer) = component.consumer() else { return Outcome::Returned };
         // Deliveries are as many at a time as `consume` says, so they wait here and nowhere else.
         let Ok(_permit) = component.admission.wait().await else { return Outcome::Returned };
+        let running = Running::delivery(&component.stats);
         let call = async {
             let mut store = component.store()?;
             let cpu = Arc::clone(&store.data().cpu);
@@ -159,6 +161,7 @@ impl Work {
             result = tokio::time::timeout(timeout, call) => result,
             () = component.life.cut_off() => return Outcome::Returned,
         };
+        running.ended(matches!(result, Ok(Ok(Ok(())))));
         match result {
             Ok(Ok(Ok(()))) => Outcome::Handled,
             Ok(Ok(Err(rejection))) => match rejection.into() {
@@ -166,10 +169,14 @@ impl Work {
                 Rejection::Discard(reason) => Outcome::Hopeless(reason),
             },
             Ok(Err(trap)) => {
+                running.trapped();
                 tracing::error!(component = &*self.consumer.component, "the consumer trapped: {trap:?}");
                 Outcome::Failed(None, format!("trap: {}", trap.root_cause()))
             }
-            Err(_) => Outcome::Failed(None, format!("no answer within {timeout:?}")),
+            Err(_) => {
+                running.timed_out();
+                Outcome::Failed(None, format!("no answer within {timeout:?}"))
+            }
         }
     }
 
@@ -196,6 +203,7 @@ impl Work {
             Outcome::Failed(after, _) => policy.verdict(attempt, *after, &mut rand::rng()),
             _ => Verdict::Bury,
         };
+        let buries = matches!((&outcome, verdict), (Outcome::Failed(..) | Outcome::Hopeless(_), Verdict::Bury));
         let settle = || async {
             match (&outcome, verdict) {
                 (Outcome::Handled, _) => broker.acknowledge(group, receipt).await,
@@ -212,6 +220,8 @@ impl Work {
         let result: Result<()> = settle.retry(patience()).when(is_passing).await;
         if let Err(error) = result {
             tracing::warn!(%group, error = &error as &dyn std::error::Error, "cannot settle a delivery; it will come again");
+        } else if buries && let Some(component) = self.app.load().component(&self.consumer.component) {
+            component.stats.dead_letters.increment();
         }
     }
 }

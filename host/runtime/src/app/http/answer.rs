@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, ProxyHandler, TrapOrPanicError};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
@@ -19,6 +20,7 @@ use super::instances::Instances;
 use super::shared::{Cause, End};
 use crate::app::component::Component;
 use crate::exceeded::Exceeded;
+use crate::stats::Running;
 
 /// Why there is no answer; the log has the details.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,7 +39,19 @@ pub(crate) enum Refused {
     FailedTogether,
 }
 
-/// Lets an instance behind `handler` answer.
+impl Refused {
+    /// What it means for the client.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Overload => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::ResponseTooLarge | Self::Failed | Self::FailedTogether => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// Lets an instance behind `handler` answer, and counts that.
 ///
 /// # Errors
 /// As [`Refused`] says.
@@ -46,6 +60,39 @@ pub(crate) async fn answer<B>(
     handler: &ProxyHandler<Instances>,
     request: Request<B>,
 ) -> Result<Response<WasiBody>, Refused>
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    HttpError: From<B::Error>,
+{
+    let running = Running::request(&component.stats);
+    match attempt(component, handler, request).await {
+        Ok((response, activity, permit)) => {
+            running.answered(response.status().as_u16());
+            let limit = component.limits.response_body;
+            Ok(response.map(|body| {
+                let component = Arc::clone(&component.id);
+                let guard = (permit, running);
+                ResponseBody { body, activity, component, limit, left: limit, _guard: guard }.boxed_unsync()
+            }))
+        }
+        Err(refused) => {
+            match refused {
+                Refused::Overload => running.rejected(),
+                Refused::Late => running.timed_out(),
+                Refused::Failed | Refused::FailedTogether => running.trapped(),
+                Refused::RequestTooLarge | Refused::ResponseTooLarge => {}
+            }
+            running.answered(refused.status().as_u16());
+            Err(refused)
+        }
+    }
+}
+
+async fn attempt<B>(
+    component: &Arc<Component>,
+    handler: &ProxyHandler<Instances>,
+    request: Request<B>,
+) -> Result<(Response<WasiBody>, Arc<Activity>, OwnedSemaphorePermit), Refused>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     HttpError: From<B::Error>,
@@ -82,10 +129,7 @@ where
         let exceeded = Exceeded::ResponseBody { component: Arc::clone(&component.id), limit: ByteSize(limit) };
         return Err(refused(component, &Cause::Exceeded(exceeded)));
     }
-    Ok(response.map(|body| {
-        let component = Arc::clone(&component.id);
-        ResponseBody { body, activity, component, limit, left: limit, _permit: permit }.boxed_unsync()
-    }))
+    Ok((response, activity, permit))
 }
 
 fn too_large(component: &Component) -> Refused {

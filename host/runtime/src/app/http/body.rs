@@ -13,6 +13,7 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::activity::Activity;
 use crate::exceeded::Exceeded;
+use crate::stats::Running;
 
 /// Counts the bytes of a frame; false if they are more than are `left`.
 fn count<T>(left: &mut u64, frame: &Frame<T>) -> bool
@@ -69,7 +70,7 @@ pub(super) struct ResponseBody {
     pub(super) component: Arc<str>,
     pub(super) limit: u64,
     pub(super) left: u64,
-    pub(super) _permit: OwnedSemaphorePermit,
+    pub(super) _guard: (OwnedSemaphorePermit, Running),
 }
 
 impl Body for ResponseBody {
