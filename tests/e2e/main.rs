@@ -6,7 +6,6 @@
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`grants`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any component;
 //! - [`tls`]: HTTPS;
-//! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`edges`]: who may import whom in `host/`;
 //! - [`support`]: servers, clients, media.
@@ -24,7 +23,7 @@ mod grants;
 mod http;
 mod memory;
 mod queue;
-mod spin;
+mod spin_binaries;
 mod spin_http;
 mod start;
 mod story;

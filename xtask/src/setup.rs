@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use crate::apt;
 use crate::command::{output, run, succeeds};
 use crate::wasi_c;
-use crate::workspace::{WASM_TARGET, Workspace};
+use crate::workspace::{MODULE_TARGET, WASM_TARGET, Workspace};
 
 const CARGO_DENY: &str = "0.20.2";
 const AIOSMTPD: &str = "1.4.6";
@@ -56,13 +56,16 @@ pub(crate) fn ensure(workspace: &Workspace, parts: &[Part]) -> Result<()> {
 /// The parts of the Rust toolchain. Answers, as the following functions, whether everything was there already.
 fn rust(parts: &[Part]) -> Result<bool> {
     let mut ready = true;
-    let libraries = output(Command::new("rustc").args(["--print=target-libdir", "--target", WASM_TARGET]))?;
-    if !Path::new(libraries.trim()).is_dir() {
-        rustup(
-            &["target", "add", WASM_TARGET],
-            "Rust's standard library for WebAssembly: components are built with it",
-        )?;
-        ready = false;
+    let targets = [
+        (true, WASM_TARGET, "Rust's standard library for WebAssembly: components are built with it"),
+        (parts.contains(&Part::Test), MODULE_TARGET, "the same for core modules: tests run some"),
+    ];
+    for (_, target, why) in targets.into_iter().filter(|(wanted, ..)| *wanted) {
+        let libraries = output(Command::new("rustc").args(["--print=target-libdir", "--target", target]))?;
+        if !Path::new(libraries.trim()).is_dir() {
+            rustup(&["target", "add", target], why)?;
+            ready = false;
+        }
     }
     for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
         if parts.contains(&Part::Lint) && !succeeds(Command::new("cargo").args([subcommand, "--version"])) {

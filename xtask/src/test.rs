@@ -9,7 +9,7 @@ use crate::build;
 use crate::command::{self, run};
 use crate::setup::{self, Part};
 use crate::totals::Totals;
-use crate::workspace::{WASM_TARGET, Workspace};
+use crate::workspace::{MODULE_TARGET, MODULES, WASM_TARGET, Workspace};
 
 /// Installs what tests need, builds the host, the components and the fixtures, and runs the tests whose name
 /// contains the filter.
@@ -36,9 +36,14 @@ pub(crate) fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Totals>
 /// Builds the components that only tests use, beside the others.
 fn fixtures(workspace: &Workspace) -> Result<()> {
     let Some(manifest) = workspace.fixtures() else { return Ok(()) };
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--release", "--workspace", "--target", WASM_TARGET, "--target-dir", "target"]);
-    run(cargo.arg("--manifest-path").arg(manifest))
+    let build = |target, packages: &[String]| {
+        let mut cargo = workspace.cargo();
+        cargo.args(["build", "--release", "--target", target, "--target-dir", "target"]);
+        run(cargo.arg("--manifest-path").arg(&manifest).args(packages))
+    };
+    let all = ["--workspace".to_owned()].into_iter().chain(MODULES.iter().map(|name| format!("--exclude={name}")));
+    build(WASM_TARGET, &all.collect::<Vec<_>>())?;
+    build(MODULE_TARGET, &MODULES.iter().map(|name| format!("--package={name}")).collect::<Vec<_>>())
 }
 
 /// Runs `cargo test`, copying its output to `out` as it comes, and adds up what it reports. A failure outside of the tests,

@@ -11,6 +11,12 @@ use crate::command;
 /// The target that components are built for.
 pub(crate) const WASM_TARGET: &str = "wasm32-wasip2";
 
+/// What the fixtures of [`MODULES`] are built for: core modules, as older SDKs make them.
+pub(crate) const MODULE_TARGET: &str = "wasm32-wasip1";
+
+/// The fixtures that are core modules.
+pub(crate) const MODULES: &[&str] = &["fixture-sdk2", "fixture-wagi"];
+
 /// The workspace this program belongs to.
 pub(crate) struct Workspace {
     root: PathBuf,

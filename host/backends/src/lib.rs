@@ -10,5 +10,3 @@ mod message;
 pub mod redis;
 #[cfg(feature = "smtp")]
 pub mod smtp;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;

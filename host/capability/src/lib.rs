@@ -11,8 +11,6 @@ pub mod kv;
 pub mod mail;
 pub mod outbox;
 pub mod queue;
-pub mod redis;
-pub mod sql;
 pub mod time;
 
 pub use error::{Error, Result};

@@ -5,9 +5,10 @@
 
 mod blob;
 mod keyvalue;
+pub(crate) mod legacy_http;
 mod mail;
 mod queue;
-pub(crate) mod spin;
+pub(crate) mod snapshots;
 mod stream;
 mod variables;
 
@@ -42,14 +43,12 @@ impl HasData for Host {
 pub(crate) fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     grants: fn(&mut T) -> &Arc<Grants>,
-    spin: fn(&mut T) -> spin::View<'_>,
 ) -> wasmtime::Result<()> {
     generated::tessera::keyvalue::store::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::blob::store::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::queue::producer::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::mail::sender::add_to_linker::<T, Host>(linker, grants)?;
-    generated::spin::variables::variables::add_to_linker::<T, Host>(linker, grants)?;
-    spin::add_to_linker(linker, spin)
+    generated::spin::variables::variables::add_to_linker::<T, Host>(linker, grants)
 }
 
 /// Logs what the guest is not told: the cause of an outage or of a fault.

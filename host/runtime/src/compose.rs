@@ -26,6 +26,7 @@ use crate::app::http::{Fixed, Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::slot::Slot;
 use crate::app::{App, files};
+use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
 use crate::manifest::{self, Files, Handler, Limits, Manifest, Resolved};
 use crate::state::State;
@@ -121,9 +122,10 @@ fn copy(id: &str, file: &Path, versions: &Path) -> Result<Hash> {
 
 fn compile(engine: &Engine, id: &str, path: &Path) -> Result<Compiled> {
     let start = Instant::now();
-    let compiled = Compiled::from_file(engine, path)
-        .map_err(|error| anyhow!(error))
-        .with_context(|| format!("component `{id}`: this is not a component that can run here"))?;
+    let cannot_run = || format!("component `{id}`: this is not a component that can run here");
+    let bytes = std::fs::read(path).with_context(|| format!("component `{id}`: cannot read {}", path.display()))?;
+    let bytes = binary::component(&bytes).with_context(cannot_run)?;
+    let compiled = Compiled::new(engine, bytes).map_err(|error| anyhow!(error)).with_context(cannot_run)?;
     tracing::debug!(component = id, elapsed = ?start.elapsed(), "compiled, or found in the cache");
     Ok(compiled)
 }
@@ -178,12 +180,6 @@ impl Builder<'_> {
                 .iter()
                 .map(|label| Ok((label.clone(), self.engines.key_value(label)?)))
                 .collect::<Result<_>>()?,
-            databases: declared
-                .sqlite_databases
-                .iter()
-                .map(|label| Ok((label.clone(), self.engines.database(label)?)))
-                .collect::<Result<_>>()?,
-            redis: self.engines.redis_client(),
             blobs: declared
                 .blob_stores
                 .iter()
@@ -201,12 +197,9 @@ impl Builder<'_> {
         };
         let turns = self.app.turns();
         let component = self.link(id, |pre, hash| {
+            let (limits, reuse, wagi) = (declared.limits, declared.reuse, declared.wagi.clone());
             let environment = declared.environment.clone();
-            Component::new(
-                pre,
-                hash,
-                Settings { grants, limits: declared.limits, reuse: declared.reuse, environment, mounts, turns },
-            )
+            Component::new(pre, hash, Settings { grants, limits, reuse, environment, mounts, turns, wagi })
         })?;
         if !declared.consume.is_empty() && component.consumer().is_none() {
             bail!(
@@ -222,8 +215,6 @@ impl Builder<'_> {
         let grants = Arc::new(Grants {
             component: id.into(),
             stores: HashMap::new(),
-            databases: HashMap::new(),
-            redis: self.engines.redis_client(),
             blobs: HashMap::new(),
             publish: Vec::new(),
             broker: self.engines.broker(),
@@ -238,6 +229,7 @@ impl Builder<'_> {
             environment: BTreeMap::new(),
             mounts: Vec::new(),
             turns: self.app.turns(),
+            wagi: None,
         };
         self.link(id, |pre, hash| Component::new(pre, hash, settings))
     }
@@ -268,7 +260,7 @@ impl Builder<'_> {
 
     fn linker(&self, id: &str, dependencies: &[Dependency]) -> Result<Linker<State>> {
         let compiled = &self.binary(id)?.compiled;
-        let mut linker = self.linker.clone();
+        let mut linker = link::for_component(self.linker, compiled).map_err(|error| anyhow!(error))?;
         for dependency in dependencies {
             let callee = &self.binary(&dependency.component)?.compiled;
             link::provide(&mut linker, compiled, dependency, callee, &Arc::downgrade(self.app))
@@ -315,8 +307,9 @@ fn routes(manifest: &Manifest, components: &HashMap<Arc<str>, Arc<Slot>>) -> Res
             let route =
                 trigger.route.as_ref().map_or_else(|| "a private route".into(), |route| format!("the route {route}"));
             bail!(
-                "component `{id}` has {route}, but exports neither `wasi:http/handler@0.3` \
-                 nor `wasi:http/incoming-handler@0.2`"
+                "component `{id}` has {route}, but exports neither `wasi:http/handler@0.3`, \
+                 `wasi:http/incoming-handler@0.2` nor `fermyon:spin/inbound-http`; a program that is run for each \
+                 request needs `executor = {{ type = \"wagi\" }}` in its trigger"
             );
         }
         targets.insert(Arc::clone(&slot.stable.component.id), Arc::new(Target::Component(Arc::clone(slot))));

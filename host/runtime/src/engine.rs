@@ -1,5 +1,7 @@
 //! The Wasmtime engine: how components are compiled, cached, bounded and interrupted.
 
+pub(crate) mod binary;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 
 mod check;
 mod component;
+mod executor;
 mod grants;
 mod graph;
 mod hosts;

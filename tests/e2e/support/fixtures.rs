@@ -7,16 +7,19 @@ use super::workspace;
 
 /// A component's file, such as `probe` or `gateway`.
 pub(crate) fn wasm(name: &str) -> PathBuf {
-    let directory = workspace("target/wasm32-wasip2/release");
-    let found = [format!("fixture_{name}.wasm"), format!("{name}.wasm")].map(|file| directory.join(file));
-    let found = found.into_iter().find(|path| path.is_file());
+    let files = [
+        format!("wasip2/release/fixture_{name}"),
+        format!("wasip2/release/{name}"),
+        format!("wasip1/release/fixture_{name}"),
+    ];
+    let found = files.iter().map(|file| workspace(&format!("target/wasm32-{file}.wasm"))).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name}.wasm is missing: run `cargo xtask test`"))
 }
 
 /// Writes a manifest with these components and triggers; `<name>` stands for a component's file.
 pub(crate) fn manifest(directory: &Path, content: &str) -> PathBuf {
     let mut text = format!("spin_manifest_version = 2\n[application]\nname = \"fixture\"\n{content}");
-    for name in ["auth", "consumer", "gateway", "probe", "spin5", "spin7", "wasi02"] {
+    for name in ["auth", "consumer", "gateway", "inbound", "probe", "sdk2", "sdk6", "wagi", "wasi02"] {
         let place = format!("<{name}>");
         if text.contains(&place) {
             text = text.replace(&place, wasm(name).to_str().expect("a path in UTF-8"));

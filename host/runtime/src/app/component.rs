@@ -13,7 +13,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::app::admission::Admission;
 use crate::app::life::Life;
-use crate::bindings::QueueConsumerPre;
+use crate::bindings::{QueueConsumerPre, legacy_http};
 use crate::cpu::Turns;
 use crate::engine;
 use crate::grants::Grants;
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) mounts: Vec<Mount>,
     /// Who may compute for long; one for a whole application.
     pub(crate) turns: Arc<Turns>,
+    /// The arguments to run it with for each request, if it is a program that is run so.
+    pub(crate) wagi: Option<String>,
 }
 
 /// Which binary a component is.
@@ -84,11 +86,12 @@ pub(crate) struct Component {
     grants: Arc<Grants>,
     environment: BTreeMap<String, String>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) wagi: Option<String>,
 }
 
 impl Component {
     pub(crate) fn new(pre: InstancePre<State>, hash: Arc<str>, settings: Settings) -> Self {
-        let Settings { grants, limits, reuse, environment, mounts, turns } = settings;
+        let Settings { grants, limits, reuse, environment, mounts, turns, wagi } = settings;
         Self {
             id: Arc::clone(&grants.component),
             version: Identity { hash, since: SystemTime::now() },
@@ -106,11 +109,17 @@ impl Component {
             grants,
             environment,
             mounts,
+            wagi,
         }
     }
 
     /// A fresh store for one instance, which may not compute yet.
     pub(crate) fn store(&self) -> Result<Store<State>> {
+        self.store_with(|_| ())
+    }
+
+    /// A fresh store for one instance, with a WASI context that `change` has changed.
+    pub(crate) fn store_with(&self, change: impl FnOnce(&mut WasiCtxBuilder)) -> Result<Store<State>> {
         let output = |error| GuestOutput { component: Arc::clone(&self.id), error };
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(output(false)).stderr(output(true));
@@ -120,6 +129,7 @@ impl Component {
         for mount in &self.mounts {
             wasi.preopened_dir(&mount.directory, &mount.path, FsPerms::ReadOnly)?;
         }
+        change(&mut wasi);
         let state = State::new(Arc::clone(&self.grants), wasi.build(), &self.limits, &self.connections, &self.stats);
         Ok(engine::store(&self.engine, state, &self.turns, self.limits.resources))
     }
@@ -134,6 +144,11 @@ impl Component {
             return Ok(HttpPre::P2(p2::bindings::ProxyPre::new(self.pre.clone())?));
         }
         Ok(HttpPre::P3(p3::bindings::ServicePre::new(self.pre.clone())?))
+    }
+
+    /// Whether it serves HTTP as components did before WASI had that.
+    pub(crate) fn serves_legacy_http(&self) -> bool {
+        self.exports(legacy_http::INBOUND)
     }
 
     /// The way to call its queue consumer, if it exports one.

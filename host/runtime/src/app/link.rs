@@ -9,7 +9,7 @@ use wasmtime::error::Context as _;
 use wasmtime::{Engine, Result, bail, format_err};
 
 use super::App;
-use crate::bindings;
+use crate::bindings::{self, legacy_http, snapshots};
 use crate::exceeded::Exceeded;
 use crate::manifest::Limits;
 use crate::state::State;
@@ -41,7 +41,17 @@ pub(crate) fn host(engine: &Engine) -> Result<Linker<State>> {
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    bindings::add_to_linker(&mut linker, State::grants, State::spin)?;
+    bindings::add_to_linker(&mut linker, State::grants)?;
+    legacy_http::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// The host's linker for one component: with what older versions of WASI had otherwise, if the
+/// component is of their time.
+pub(crate) fn for_component(host: &Linker<State>, component: &Compiled) -> Result<Linker<State>> {
+    let mut linker = host.clone();
+    let ty = component.component_type();
+    snapshots::add_to_linker(&mut linker, ty.imports(component.engine()).map(|(import, _)| import))?;
     Ok(linker)
 }
 
@@ -222,9 +232,6 @@ const PROVIDED: &[&str] = &[
     "tessera:blob/",
     "tessera:queue/",
     "tessera:mail/",
-    "spin:key-value/",
-    "spin:redis/",
-    "spin:sqlite/",
     "spin:variables/",
     "fermyon:spin/",
 ];

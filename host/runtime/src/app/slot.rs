@@ -6,23 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use wasmtime_wasi_http::handler::ProxyHandler;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::component::Component;
-use super::http::{Instances, Refused, answer};
+use super::http::{Handler, Refused, answer};
 
 /// A component of the application with the instances behind it.
 pub(crate) struct Version {
     pub(crate) component: Arc<Component>,
     /// `None` if it exports no HTTP handler.
-    http: Option<ProxyHandler<Instances>>,
+    http: Option<Handler>,
 }
 
 impl Version {
     pub(crate) fn new(component: Arc<Component>) -> Self {
-        let pre = component.http().ok();
-        let http = pre.map(|pre| ProxyHandler::new(Instances::new(Arc::clone(&component), pre)));
+        let http = Handler::of(&component);
         Self { component, http }
     }
 

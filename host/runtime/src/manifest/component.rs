@@ -25,8 +25,6 @@ pub(crate) struct Component {
     pub(crate) variables: BTreeMap<String, Template>,
     /// Key-value stores it may use, by label.
     pub(crate) key_value_stores: BTreeSet<String>,
-    /// Labels of SQL databases.
-    pub(crate) sqlite_databases: BTreeSet<String>,
     /// Blob stores it may use, by label.
     pub(crate) blob_stores: BTreeMap<String, BlobAccess>,
     /// Network destinations; [`super::resolve_variables`] makes them a matcher.
@@ -45,6 +43,8 @@ pub(crate) struct Component {
     pub(crate) build: Option<Build>,
     /// What satisfies which of its imports, by the import's name.
     pub(crate) dependencies: BTreeMap<String, Dependency>,
+    /// The arguments to run it with for each request, if it is a program (WAGI).
+    pub(crate) wagi: Option<String>,
 }
 
 /// Files that a component may read. Paths are as written, relative to the manifest's directory.

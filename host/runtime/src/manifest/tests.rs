@@ -122,7 +122,6 @@ fn faults_of_the_whole() {
         ("unknown_top_level_key", "[trigger]\n[componet.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("no_trigger_table", "[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("unknown_trigger_type", "[[trigger.redis]]\nchannel = \"x\"\n".to_owned()),
-        ("not_provided", component("ai_models = [\"llama2-chat\"]")),
         ("misspelt_trigger_type", "[[trigger.htpp]]\nroute = \"/\"\n".to_owned()),
         ("base_path", "[application.trigger.http]\nbase = \"/api/:id\"\n[trigger]\n".to_owned()),
         ("unknown_key_of_the_application", "titel = \"App\"\n[trigger]\n".to_owned()),
@@ -153,7 +152,18 @@ fn faults_of_triggers() {
         ("route_not_private", trigger("route = { private = false }\ncomponent = \"gateway\"")),
         ("component_and_answer", trigger("route = \"/\"\ncomponent = \"gateway\"\nstatic_response = { body = \"x\" }")),
         ("inline_component", trigger("route = \"/\"\ncomponent = { source = \"x.wasm\", sauce = 1 }")),
-        ("wagi", trigger("route = \"/\"\ncomponent = \"gateway\"\nexecutor = { type = \"wagi\" }")),
+        ("executor", trigger("route = \"/\"\ncomponent = \"gateway\"\nexecutor = { type = \"fastcgi\" }")),
+        (
+            "wagi_entrypoint",
+            trigger("route = \"/\"\ncomponent = \"gateway\"\nexecutor = { type = \"wagi\", entrypoint = \"main\" }"),
+        ),
+        (
+            "two_executors",
+            trigger(
+                "route = \"/a\"\ncomponent = \"gateway\"\nexecutor = { type = \"wagi\" }\n\n\
+                 [[trigger.http]]\nroute = \"/b\"\ncomponent = \"gateway\"\nexecutor = { type = \"http\" }",
+            ),
+        ),
         ("status_out_of_range", trigger("route = \"/\"\nstatic_response = { status_code = 99 }")),
     ]);
 }
@@ -307,6 +317,7 @@ fn what_is_probably_not_meant() {
         ),
         ("warning_never_used", "[trigger]\n[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("warning_deprecated_hosts", component("allowed_http_hosts = [\"example.com\"]")),
+        ("warning_not_provided", component("sqlite_databases = [\"default\"]\nai_models = [\"llama2-chat\"]")),
         ("warning_inheritance", component("dependencies_inherit_configuration = true")),
     ] {
         let loaded = read(&text).expect(name);

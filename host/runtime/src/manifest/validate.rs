@@ -14,7 +14,7 @@ use super::wire::{self, StringOr};
 use super::{
     Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
 };
-use super::{grants, graph, hosts, inline, names, queues};
+use super::{executor, grants, graph, hosts, inline, names, queues};
 use crate::diagnostic::{Diagnostic, Invalid, Source, list, nearest, suggest};
 
 /// The names that others are checked against.
@@ -39,6 +39,7 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, mut wire: wire::Manife
     let variables = variables(&mut check, wire.variables);
     let base = base(&mut check, &wire.application.trigger);
     let triggers = triggers(&mut check, wire.trigger);
+    let mut programs = executor::programs(&mut check, &triggers);
     let http = http_triggers(&mut check, &known, &base, triggers);
     let mut publications = queues::Publications::default();
     let mut spans = BTreeMap::new();
@@ -46,7 +47,8 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, mut wire: wire::Manife
     for (id, table) in wire.component {
         check.named("a component", id.span(), id.get_ref(), names::kebab);
         spans.insert(id.get_ref().clone(), id.span());
-        if let Some(component) = component(&mut check, &known, &directory, &id, table, &mut publications) {
+        if let Some(mut component) = component(&mut check, &known, &directory, &id, table, &mut publications) {
+            component.wagi = programs.remove(id.get_ref());
             components.insert(id.into_inner(), component);
         }
     }
@@ -121,12 +123,6 @@ fn http_triggers(
     for trigger in triggers {
         let span = trigger.span();
         let trigger = trigger.into_inner();
-        if let Some(executor) = trigger.executor
-            && !matches!(executor.r#type.get_ref().as_str(), "http" | "spin")
-        {
-            let message = format!("the executor `{}` is not supported", executor.r#type);
-            check.error(executor.r#type.span(), message, "remove `executor`; components serve `wasi:http`");
-        }
         let route = route(check, &mut valid, base, trigger.route);
         let handler = match (trigger.component, trigger.static_response) {
             (Some(component), None) => component_reference(check, known, component).map(Handler::Component),
@@ -225,9 +221,8 @@ fn component(
             variables.insert(name.into_inner(), template);
         }
     }
-    for model in &table.ai_models {
-        let help = "remove it; a model behind an HTTP API can be called through `allowed_outbound_hosts`";
-        check.error(model.span(), format!("AI models such as `{model}` are not provided here"), help);
+    for unused in table.sqlite_databases.iter().chain(&table.ai_models) {
+        check.warn(unused.span(), "SQLite databases and AI models are not provided here", "the entry has no effect");
     }
     if let Some(inherit) = table.dependencies_inherit_configuration
         && *inherit.get_ref()
@@ -255,11 +250,6 @@ fn component(
         check.named("a store", label.span(), label.get_ref(), names::label);
         key_value_stores.insert(label.into_inner());
     }
-    let mut sqlite_databases = BTreeSet::new();
-    for label in table.sqlite_databases {
-        check.named("a database", label.span(), label.get_ref(), names::label);
-        sqlite_databases.insert(label.into_inner());
-    }
     let source = local_source(check, directory, table.source);
     let tessera = grants::read(check, id, table.tool.tessera, publications);
     Some(Component {
@@ -270,7 +260,6 @@ fn component(
         exclude_files: table.exclude_files,
         variables,
         key_value_stores,
-        sqlite_databases,
         blob_stores: tessera.blob_stores,
         outbound_hosts,
         publish: tessera.publish,
@@ -280,6 +269,7 @@ fn component(
         reuse: tessera.reuse,
         build,
         dependencies,
+        wagi: None,
     })
 }
 

@@ -117,8 +117,11 @@ pub(super) struct PrivateRoute {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Executor {
     pub(super) r#type: Spanned<String>,
+    pub(super) argv: Option<Spanned<String>>,
+    pub(super) entrypoint: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

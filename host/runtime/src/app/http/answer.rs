@@ -11,12 +11,12 @@ use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
-use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, ProxyHandler, TrapOrPanicError};
+use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPanicError};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::activity::Activity;
 use super::body::{RequestBody, ResponseBody};
-use super::instances::Instances;
+use super::handler::Handler;
 use super::shared::{Cause, End};
 use crate::app::component::Component;
 use crate::exceeded::Exceeded;
@@ -57,7 +57,7 @@ impl Refused {
 /// As [`Refused`] says.
 pub(crate) async fn answer<B>(
     component: &Arc<Component>,
-    handler: &ProxyHandler<Instances>,
+    handler: &Handler,
     request: Request<B>,
 ) -> Result<Response<WasiBody>, Refused>
 where
@@ -90,7 +90,7 @@ where
 
 async fn attempt<B>(
     component: &Arc<Component>,
-    handler: &ProxyHandler<Instances>,
+    handler: &Handler,
     request: Request<B>,
 ) -> Result<(Response<WasiBody>, Arc<Activity>, OwnedSemaphorePermit), Refused>
 where
@@ -109,7 +109,7 @@ where
     };
     let activity = Arc::<Activity>::default();
     let (parts, body) = request.into_parts();
-    let handle = |body| handler.handle(Arc::clone(&activity), Request::from_parts(parts, body));
+    let handle = |body| handler.handle(component, Arc::clone(&activity), Request::from_parts(parts, body));
     let result = if body.is_end_stream() {
         handle(Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()).await
     } else {
