@@ -4,7 +4,8 @@
 //! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
-//! - [`grants`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any component;
+//! - [`grants`], [`limits`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any
+//!   component;
 //! - [`tls`]: HTTPS;
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`edges`]: who may import whom in `host/`;
@@ -21,6 +22,7 @@ mod edges;
 mod engines;
 mod grants;
 mod http;
+mod limits;
 mod memory;
 mod queue;
 mod spin_binaries;

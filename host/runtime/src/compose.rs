@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use tessera_capability::queue::Subscription;
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Compiled, InstancePre};
 use wasmtime::{Engine, component::Linker};
 
@@ -185,6 +186,7 @@ impl Builder<'_> {
                 .iter()
                 .map(|(label, access)| Ok((label.clone(), Blobs { store: self.engines.blob(label)?, access: *access })))
                 .collect::<Result<_>>()?,
+            open_blobs: Arc::new(Semaphore::new(declared.limits.open_blobs())),
             publish: declared.publish.clone(),
             broker: self.engines.broker(),
             mail: declared.mail.as_ref().map(|grant| Mail { sender: self.engines.mail(), grant: grant.clone() }),
@@ -216,6 +218,7 @@ impl Builder<'_> {
             component: id.into(),
             stores: HashMap::new(),
             blobs: HashMap::new(),
+            open_blobs: Arc::new(Semaphore::new(Limits::default().open_blobs())),
             publish: Vec::new(),
             broker: self.engines.broker(),
             mail: None,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tessera_capability::queue::{Pattern, QueueName};
 use tessera_capability::{Error, Result, blob, kv, mail, queue};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::manifest::{AllowedHosts, BlobAccess, MailGrant, Secret};
 
 /// A granted blob store.
@@ -32,6 +34,8 @@ pub(crate) struct Grants {
     pub(crate) stores: HashMap<String, Arc<dyn kv::Store>>,
     /// Blob stores by label.
     pub(crate) blobs: HashMap<String, Blobs>,
+    /// Permits for blobs that are being read or written, by all instances together: each has buffers.
+    pub(crate) open_blobs: Arc<Semaphore>,
     /// The queues it may publish to.
     pub(crate) publish: Vec<Pattern>,
     /// The queues' engine.
@@ -56,6 +60,21 @@ impl Grants {
             return Err(self.denied("writing to blob store", label, "tool.tessera.blob_stores"));
         }
         Ok(&blobs.store)
+    }
+
+    /// The right to read or write one more blob, until it is dropped.
+    ///
+    /// # Errors
+    /// If too many are open; the log says which limit that is.
+    pub(crate) fn open_blob(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.open_blobs).try_acquire_owned().map_err(|_| {
+            let component = &*self.component;
+            tracing::warn!(
+                component,
+                "too many blobs are open at a time (an eighth of `limits.resources` in `[component.{component}.tool.tessera]`)"
+            );
+            Error::Unavailable { message: "too many blobs are open at a time".into(), source: None }
+        })
     }
 
     pub(crate) fn may_publish(&self, queue: &QueueName) -> Result<()> {

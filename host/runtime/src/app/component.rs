@@ -20,7 +20,7 @@ use crate::grants::Grants;
 use crate::manifest::{Limits, Reuse};
 use crate::state::State;
 use crate::stats::Stats;
-use crate::stdio::GuestOutput;
+use crate::stdio::{GuestOutput, LogRate};
 
 /// A directory that a component may read.
 #[derive(Clone)]
@@ -77,6 +77,7 @@ pub(crate) struct Component {
     pub(crate) admission: Arc<Admission>,
     /// Who may compute for long.
     pub(crate) turns: Arc<Turns>,
+    log_rate: Arc<LogRate>,
     /// Permits for outgoing requests.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) compiled: Compiled,
@@ -101,6 +102,7 @@ impl Component {
             reuse,
             admission: Arc::new(Admission::new(Arc::clone(&grants.component), &limits)),
             turns,
+            log_rate: Arc::new(LogRate::new(Arc::clone(&grants.component), limits.log_rate)),
             connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),
             consumer: QueueConsumerPre::new(pre.clone()).ok(),
@@ -120,7 +122,7 @@ impl Component {
 
     /// A fresh store for one instance, with a WASI context that `change` has changed.
     pub(crate) fn store_with(&self, change: impl FnOnce(&mut WasiCtxBuilder)) -> Result<Store<State>> {
-        let output = |error| GuestOutput { component: Arc::clone(&self.id), error };
+        let output = |error| GuestOutput { rate: Arc::clone(&self.log_rate), error };
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(output(false)).stderr(output(true));
         for (name, value) in &self.environment {

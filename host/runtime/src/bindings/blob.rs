@@ -43,6 +43,7 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
                 max_size: options.max_size,
             };
             options.validate()?;
+            let _open = grants.open_blob()?;
             store.put(&Key::new(key)?, options, stream::body(chunks, completed).boxed()).await
         };
         Ok(result.await.map(to_guest).map_err(|error| refuse(&grants, "put", &error)))
@@ -56,12 +57,17 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
     ) -> wasmtime::Result<Result<Opened, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
         let range = range.map(|range| Range { offset: range.offset, length: range.length });
-        let result = async { grants.blobs(&store, false)?.get(&Key::new(key)?, range).await };
-        let (info, body) = match result.await {
+        let result = async {
+            let store = grants.blobs(&store, false)?;
+            let open = grants.open_blob()?;
+            let (info, body) = store.get(&Key::new(key)?, range).await?;
+            Ok((info, body, open))
+        };
+        let (info, body, open) = match result.await {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(refuse(&grants, "get", &error))),
         };
-        let (content, end) = stream::Content::new(body);
+        let (content, end) = stream::Content::new(body, open);
         let end = async move {
             // Without its sender the stream was dropped before its end: the reader knows.
             let result =
@@ -127,8 +133,8 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
             if !(1..=blob::MAX_PAGE).contains(&limit) {
                 return Err(Error::Invalid(format!("a page has 1 to {} objects", blob::MAX_PAGE)));
             }
-            if prefix.len() > blob::MAX_KEY {
-                return Err(Error::TooLarge(format!("a prefix has at most {} bytes", blob::MAX_KEY)));
+            if prefix.len() > blob::MAX_KEY || cursor.as_ref().is_some_and(|cursor| cursor.len() > blob::MAX_KEY) {
+                return Err(Error::TooLarge(format!("a prefix or a cursor has at most {} bytes", blob::MAX_KEY)));
             }
             store.list(&prefix, cursor.as_deref(), limit).await
         };

@@ -41,6 +41,10 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
             if !(1..=kv::MAX_PAGE).contains(&limit) {
                 return Err(Error::Invalid(format!("a page has 1 to {} entries", kv::MAX_PAGE)));
             }
+            let given = [&range.prefix, &range.start, &range.end, &cursor];
+            if given.into_iter().flatten().any(|bytes| bytes.len() > kv::MAX_KEY) {
+                return Err(Error::TooLarge(format!("a key, and so a part of one, has at most {} bytes", kv::MAX_KEY)));
+            }
             let range =
                 Range::new(range.prefix.map(Into::into), range.start.map(Into::into), range.end.map(Into::into));
             let range = range.without_reserved();

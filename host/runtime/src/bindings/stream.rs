@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use futures::{Stream, StreamExt as _};
 use tessera_capability::blob::Body;
 use tessera_capability::{Error, Result};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::PollSender;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Destination, FutureConsumer, Lift, Source, StreamConsumer, StreamProducer, StreamResult};
@@ -108,12 +108,13 @@ pub(super) fn body(
 pub(super) struct Content {
     body: Body<'static>,
     end: Option<oneshot::Sender<Result<()>>>,
+    _open: OwnedSemaphorePermit,
 }
 
 impl Content {
-    pub(super) fn new(body: Body<'static>) -> (Self, oneshot::Receiver<Result<()>>) {
+    pub(super) fn new(body: Body<'static>, open: OwnedSemaphorePermit) -> (Self, oneshot::Receiver<Result<()>>) {
         let (sender, receiver) = oneshot::channel();
-        (Self { body, end: Some(sender) }, receiver)
+        (Self { body, end: Some(sender), _open: open }, receiver)
     }
 
     fn end(&mut self, result: Result<()>) -> StreamResult {

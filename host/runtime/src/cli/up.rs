@@ -70,6 +70,7 @@ impl Up {
         if self.build {
             cli::build::build(&manifest::load(&self.from.manifest())?.manifest, &[])?;
         }
+        allow_open_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(self.serve());
         // Everything that matters has ended. Idle instances, or a compilation that a failed start no
@@ -122,6 +123,17 @@ impl Up {
             () = deployment.ended() => Ok(ExitCode::SUCCESS),
             () = signals.stop() => Ok(ExitCode::from(130)),
         }
+    }
+}
+
+/// Raises the number of open files as far as the administrator lets it: the usual 1024 are fewer
+/// than the connections and blobs that the limits allow.
+fn allow_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the number of open files");
     }
 }
 

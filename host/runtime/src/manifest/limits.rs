@@ -38,6 +38,11 @@ pub(crate) struct Limits {
 impl Limits {
     /// How long a request or a call may compute unless the manifest says otherwise.
     pub(crate) const CPU_TIME: Duration = Duration::from_secs(10);
+
+    /// How many blobs all instances together may read and write at the same time.
+    pub(crate) fn open_blobs(&self) -> usize {
+        self.resources / 8
+    }
 }
 
 impl Default for Limits {
