@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Edges between modules of one layer.
-const BESIDE: &[(&str, &str)] = &[];
+const BESIDE: &[(&str, &str)] = &[("state", "bindings")];
 
 /// Only here may engines be named.
 const NAMES_ENGINES: &str = "compose";

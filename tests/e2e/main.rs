@@ -7,6 +7,7 @@
 //! - [`grants`], [`limits`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any
 //!   component;
 //! - [`tls`]: HTTPS;
+//! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`edges`]: who may import whom in `host/`;
 //! - [`support`]: servers, clients, media.
@@ -25,6 +26,7 @@ mod http;
 mod limits;
 mod memory;
 mod queue;
+mod spin;
 mod spin_binaries;
 mod spin_http;
 mod start;

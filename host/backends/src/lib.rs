@@ -10,3 +10,5 @@ mod message;
 pub mod redis;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

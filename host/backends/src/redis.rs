@@ -12,6 +12,7 @@
 //! The store cannot publish in its commits, because a label and the queues may be on different
 //! nodes; [`tessera_capability::outbox::Outbox`] does that.
 
+mod client;
 mod connection;
 mod kv;
 mod queue;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use tessera_capability::{Error, Result, kv as contract, queue as queues};
 
+pub use client::Client;
 use connection::Connection;
 
 /// A connection to a Redis server that reconnects by itself.

@@ -11,6 +11,8 @@ pub mod kv;
 pub mod mail;
 pub mod outbox;
 pub mod queue;
+pub mod redis;
+pub mod sql;
 pub mod time;
 
 pub use error::{Error, Result};

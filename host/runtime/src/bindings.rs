@@ -9,6 +9,7 @@ pub(crate) mod legacy_http;
 mod mail;
 mod queue;
 pub(crate) mod snapshots;
+pub(crate) mod spin;
 mod stream;
 mod variables;
 
@@ -43,12 +44,14 @@ impl HasData for Host {
 pub(crate) fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     grants: fn(&mut T) -> &Arc<Grants>,
+    spin: fn(&mut T) -> spin::View<'_>,
 ) -> wasmtime::Result<()> {
     generated::tessera::keyvalue::store::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::blob::store::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::queue::producer::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::mail::sender::add_to_linker::<T, Host>(linker, grants)?;
-    generated::spin::variables::variables::add_to_linker::<T, Host>(linker, grants)
+    generated::spin::variables::variables::add_to_linker::<T, Host>(linker, grants)?;
+    spin::add_to_linker(linker, spin)
 }
 
 /// Logs what the guest is not told: the cause of an outage or of a fault.

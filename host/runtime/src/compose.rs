@@ -181,6 +181,12 @@ impl Builder<'_> {
                 .iter()
                 .map(|label| Ok((label.clone(), self.engines.key_value(label)?)))
                 .collect::<Result<_>>()?,
+            databases: declared
+                .sqlite_databases
+                .iter()
+                .map(|label| Ok((label.clone(), self.engines.database(label)?)))
+                .collect::<Result<_>>()?,
+            redis: self.engines.redis_client(),
             blobs: declared
                 .blob_stores
                 .iter()
@@ -217,6 +223,8 @@ impl Builder<'_> {
         let grants = Arc::new(Grants {
             component: id.into(),
             stores: HashMap::new(),
+            databases: HashMap::new(),
+            redis: self.engines.redis_client(),
             blobs: HashMap::new(),
             open_blobs: Arc::new(Semaphore::new(Limits::default().open_blobs())),
             publish: Vec::new(),

@@ -19,19 +19,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Tls};
+pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Sqlite, Tls};
 pub(crate) use listen::Https;
 use reader::Reader;
 
 use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};
 
 /// The tables that the file may have.
-const SECTIONS: &[&str] = &["key_value_store", "blob_store", "queue", "mail", "tls"];
+const SECTIONS: &[&str] = &["key_value_store", "sqlite_database", "blob_store", "queue", "mail", "tls"];
 
 /// Which engines to use. The default is what an absent file means: everything embedded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Config {
     key_value: BTreeMap<String, KeyValue>,
+    sqlite: BTreeMap<String, Sqlite>,
     blob: BTreeMap<String, Blob>,
     /// The engine of all queues.
     pub(crate) queue: Queue,
@@ -71,6 +72,11 @@ impl Config {
         self.key_value.get(label).cloned().unwrap_or_default()
     }
 
+    /// The file behind a label of `sqlite_databases`.
+    pub(crate) fn sqlite(&self, label: &str) -> Sqlite {
+        self.sqlite.get(label).cloned().unwrap_or_default()
+    }
+
     /// The engine behind a label of `blob_stores`.
     pub(crate) fn blob(&self, label: &str) -> Blob {
         self.blob.get(label).cloned().unwrap_or_default()
@@ -78,10 +84,17 @@ impl Config {
 
     /// A sentence for each configured label that is not in use: the slip would put data elsewhere
     /// than the operator believes.
-    pub(crate) fn unused(&self, key_value: &BTreeSet<&str>, blob: &BTreeSet<&str>) -> Vec<String> {
+    pub(crate) fn unused(
+        &self,
+        key_value: &BTreeSet<&str>,
+        sqlite: &BTreeSet<&str>,
+        blob: &BTreeSet<&str>,
+    ) -> Vec<String> {
         let key_value = self.key_value.keys().map(|label| ("key_value_store", label, key_value));
+        let sqlite = self.sqlite.keys().map(|label| ("sqlite_database", label, sqlite));
         let blob = self.blob.keys().map(|label| ("blob_store", label, blob));
         key_value
+            .chain(sqlite)
             .chain(blob)
             .filter(|(_, label, used)| !used.contains(label.as_str()))
             .map(|(section, label, used)| {
@@ -118,6 +131,11 @@ pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Co
     for (key, value) in root {
         match key.get_ref().as_ref() {
             "key_value_store" => config.key_value = reader.labelled(value, engines::key_value),
+            "sqlite_database" => config.sqlite = reader.labelled(value, engines::sqlite),
+            "llm_compute" => {
+                let help = "remove it; a model behind an HTTP API can be called through `allowed_outbound_hosts`";
+                reader.error(key.span(), "AI models are not provided here", help);
+            }
             "blob_store" => config.blob = reader.labelled(value, engines::blob),
             "queue" => config.queue = engines::queue(&mut reader, value).unwrap_or_default(),
             "mail" => config.mail = engines::mail(&mut reader, value).unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tessera_capability::queue::{Pattern, QueueName};
-use tessera_capability::{Error, Result, blob, kv, mail, queue};
+use tessera_capability::{Error, Result, blob, kv, mail, queue, redis, sql};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -32,6 +32,10 @@ pub(crate) struct Grants {
     pub(crate) component: Arc<str>,
     /// Key-value stores by label.
     pub(crate) stores: HashMap<String, Arc<dyn kv::Store>>,
+    /// SQL databases by label.
+    pub(crate) databases: HashMap<String, Arc<dyn sql::Database>>,
+    /// The way to the Redis servers that `hosts` allows, for this component alone.
+    pub(crate) redis: Arc<dyn redis::Client>,
     /// Blob stores by label.
     pub(crate) blobs: HashMap<String, Blobs>,
     /// Permits for blobs that are being read or written, by all instances together: each has buffers.
@@ -51,6 +55,25 @@ pub(crate) struct Grants {
 impl Grants {
     pub(crate) fn store(&self, label: &str) -> Result<&Arc<dyn kv::Store>> {
         self.stores.get(label).ok_or_else(|| self.denied("key-value store", label, "key_value_stores"))
+    }
+
+    pub(crate) fn database(&self, label: &str) -> Result<&Arc<dyn sql::Database>> {
+        self.databases.get(label).ok_or_else(|| self.denied("SQLite database", label, "sqlite_databases"))
+    }
+
+    /// Whether the component may use the Redis server of a URL. The URL is not logged: it may have
+    /// a password in it.
+    pub(crate) fn may_use_redis(&self, url: &str) -> Result<()> {
+        let redis::Address { scheme, host, port } = self.redis.address(url)?;
+        if self.hosts.allows(scheme, &host, Some(port)) {
+            return Ok(());
+        }
+        Err(self.denied("a connection to", &format!("{scheme}://{host}:{port}"), "allowed_outbound_hosts"))
+    }
+
+    /// Which addresses the name in a Redis URL may stand for.
+    pub(crate) fn permits(&self, _url: &str) -> redis::Permits {
+        Arc::new(|_| true)
     }
 
     pub(crate) fn blobs(&self, label: &str, write: bool) -> Result<&Arc<dyn blob::Store>> {

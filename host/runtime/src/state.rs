@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::bindings::spin;
 use crate::cpu::Meter;
 use crate::exceeded::Exceeded;
 use crate::grants::Grants;
@@ -29,6 +30,7 @@ pub(crate) struct State {
     table: ResourceTable,
     http: WasiHttpCtx,
     hooks: Outgoing,
+    spin: ResourceTable,
 }
 
 impl State {
@@ -54,11 +56,16 @@ impl State {
             wasi,
             table,
             http: WasiHttpCtx::new(),
+            spin: spin::table(),
         }
     }
 
     pub(crate) fn grants(&mut self) -> &Arc<Grants> {
         &self.grants
+    }
+
+    pub(crate) fn spin(&mut self) -> spin::View<'_> {
+        spin::View { grants: &self.grants, open: &mut self.spin }
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) fn wasm(name: &str) -> PathBuf {
 /// Writes a manifest with these components and triggers; `<name>` stands for a component's file.
 pub(crate) fn manifest(directory: &Path, content: &str) -> PathBuf {
     let mut text = format!("spin_manifest_version = 2\n[application]\nname = \"fixture\"\n{content}");
-    for name in ["auth", "consumer", "gateway", "inbound", "probe", "sdk2", "sdk6", "wagi", "wasi02"] {
+    for name in ["auth", "consumer", "gateway", "inbound", "probe", "sdk2", "sdk6", "spin5", "spin7", "wagi", "wasi02"]
+    {
         let place = format!("<{name}>");
         if text.contains(&place) {
             text = text.replace(&place, wasm(name).to_str().expect("a path in UTF-8"));

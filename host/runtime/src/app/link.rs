@@ -41,7 +41,7 @@ pub(crate) fn host(engine: &Engine) -> Result<Linker<State>> {
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    bindings::add_to_linker(&mut linker, State::grants)?;
+    bindings::add_to_linker(&mut linker, State::grants, State::spin)?;
     legacy_http::add_to_linker(&mut linker)?;
     Ok(linker)
 }
@@ -232,6 +232,9 @@ const PROVIDED: &[&str] = &[
     "tessera:blob/",
     "tessera:queue/",
     "tessera:mail/",
+    "spin:key-value/",
+    "spin:redis/",
+    "spin:sqlite/",
     "spin:variables/",
     "fermyon:spin/",
 ];

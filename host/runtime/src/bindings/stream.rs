@@ -6,13 +6,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::channel::oneshot;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use tessera_capability::blob::Body;
 use tessera_capability::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::PollSender;
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Destination, FutureConsumer, Lift, Source, StreamConsumer, StreamProducer, StreamResult};
+use wasmtime::component::{
+    Destination, FutureConsumer, Lift, Source, StreamConsumer, StreamProducer, StreamResult, VecBuffer,
+};
 
 /// The most bytes taken from a guest's buffer at once.
 const MAX_CHUNK: usize = 256 << 10;
@@ -151,5 +154,61 @@ impl<T: 'static> StreamProducer<T> for Content {
             Some(Err(error)) => self.end(Err(error)),
             None => self.end(Ok(())),
         }))
+    }
+}
+
+/// Values, a few at a time, on their way to a guest. How they ended is told through the channel.
+pub(super) struct Items<V, E> {
+    items: BoxStream<'static, Result<Vec<V>, E>>,
+    end: Option<oneshot::Sender<Result<(), E>>>,
+}
+
+impl<V, E: Send + 'static> Items<V, E> {
+    /// The values, and a future of their end for the guest: ok too if it does not read that far.
+    pub(super) fn new(
+        items: BoxStream<'static, Result<Vec<V>, E>>,
+    ) -> (Self, impl Future<Output = wasmtime::Result<Result<(), E>>> + Send + 'static) {
+        let (sender, receiver) = oneshot::channel();
+        (Self { items, end: Some(sender) }, async move { Ok(receiver.await.unwrap_or(Ok(()))) })
+    }
+
+    fn end(&mut self, result: Result<(), E>) -> StreamResult {
+        if let Some(sender) = self.end.take() {
+            _ = sender.send(result);
+        }
+        StreamResult::Dropped
+    }
+}
+
+impl<T: 'static, V: Unpin + Send + Sync + 'static, E: Send + Unpin + 'static> StreamProducer<T> for Items<V, E> {
+    type Item = V;
+    type Buffer = VecBuffer<V>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        store: StoreContextMut<'a, T>,
+        mut destination: Destination<'a, V, VecBuffer<V>>,
+        finish: bool,
+    ) -> Poll<wasmtime::Result<StreamResult>> {
+        if destination.remaining(store) == Some(0) {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        loop {
+            let next = self.items.poll_next_unpin(cx);
+            if next.is_pending() && finish {
+                return Poll::Ready(Ok(StreamResult::Cancelled));
+            }
+            return Poll::Ready(Ok(match ready!(next) {
+                // Completing without a value would look like the end.
+                Some(Ok(items)) if items.is_empty() => continue,
+                Some(Ok(items)) => {
+                    destination.set_buffer(items.into());
+                    StreamResult::Completed
+                }
+                Some(Err(error)) => self.end(Err(error)),
+                None => self.end(Ok(())),
+            }));
+        }
     }
 }

@@ -14,11 +14,27 @@ impl variables::Host for &Arc<Grants> {}
 impl<T: Send + 'static> variables::HostWithStore<T> for Host {
     async fn get(accessor: &Accessor<T, Self>, name: String) -> wasmtime::Result<Result<String, variables::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        Ok(match grants.variables.get(&name) {
-            Some(value) => Ok(value.expose_secret().to_owned()),
-            None if is_name(&name) => Err(variables::Error::Undefined(format!("no variable `{name}`"))),
-            None => Err(variables::Error::InvalidName("lower-case letters, digits and single `_`".into())),
-        })
+        Ok(get(&grants, &name).map_err(|missing| match missing {
+            Missing::Undefined(text) => variables::Error::Undefined(text),
+            Missing::InvalidName(text) => variables::Error::InvalidName(text),
+        }))
+    }
+}
+
+/// Why there is no value.
+pub(super) enum Missing {
+    /// The component has no such variable.
+    Undefined(String),
+    /// No variable can have that name.
+    InvalidName(String),
+}
+
+/// The value of a component's variable.
+pub(super) fn get(grants: &Grants, name: &str) -> Result<String, Missing> {
+    match grants.variables.get(name) {
+        Some(value) => Ok(value.expose_secret().to_owned()),
+        None if is_name(name) => Err(Missing::Undefined(format!("no variable `{name}`"))),
+        None => Err(Missing::InvalidName("lower-case letters, digits and single `_`".into())),
     }
 }
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use secrecy::ExposeSecret as _;
-use tessera_backends::{embedded, files, maildir, redis, smtp};
+use tessera_backends::{embedded, files, maildir, redis, smtp, sqlite};
 use tessera_capability::outbox::Outbox;
 use tessera_capability::queue::Broker;
 use tessera_capability::time::{Clock, SystemClock};
-use tessera_capability::{blob, kv, mail};
+use tessera_capability::{blob, kv, mail, sql};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, MailEngine};
@@ -27,6 +27,7 @@ const SENT: &str = "@mail";
 /// Every engine that the application uses.
 pub(crate) struct Engines {
     stores: HashMap<String, Arc<dyn kv::Store>>,
+    databases: HashMap<String, Arc<dyn sql::Database>>,
     blobs: HashMap<String, Arc<dyn blob::Store>>,
     broker: Arc<dyn Broker>,
     mail: Arc<dyn mail::Sender>,
@@ -46,7 +47,7 @@ impl Engines {
             dir: dir.to_owned(),
             namespace: manifest.name.clone(),
             clock,
-            embedded: None,
+            embedded: HashMap::new(),
             files: HashMap::new(),
             redis: HashMap::new(),
         };
@@ -55,7 +56,7 @@ impl Engines {
         let blob_labels: BTreeSet<&String> = components.flat_map(|component| component.blob_stores.keys()).collect();
 
         let broker = match &config.queue {
-            config::Queue::Embedded => opened.embedded().await?.broker(),
+            config::Queue::Embedded => opened.embedded(None).await?.broker(),
             config::Queue::Redis { url } => opened.redis(url.expose_secret()).await?.broker(),
         };
         let mut stores = HashMap::new();
@@ -64,7 +65,7 @@ impl Engines {
             let store = opened.store(label, config).await?;
             // The embedded store and the embedded queues share transactions; everything else
             // publishes through an outbox in the store.
-            let shared = matches!(config.key_value(label), config::KeyValue::Embedded)
+            let shared = matches!(config.key_value(label), config::KeyValue::Embedded { path: None })
                 && matches!(config.queue, config::Queue::Embedded);
             let store = if shared && store.capabilities().publish {
                 store
@@ -81,12 +82,27 @@ impl Engines {
             let path = path.unwrap_or_else(|| opened.dir.join("blobs"));
             blobs.insert(label.clone(), opened.files(path).await?.store(label));
         }
+        let mut databases: HashMap<_, Arc<dyn sql::Database>> = HashMap::new();
+        for label in manifest.components.values().flat_map(|component| &component.sqlite_databases) {
+            if !databases.contains_key(label) {
+                databases.insert(label.clone(), Arc::new(opened.database(label, config).await?));
+            }
+        }
         let (mail, mail_to) = opened.mail(config).await?;
-        Ok(Self { stores, blobs, broker, mail, relays, mail_to })
+        Ok(Self { stores, databases, blobs, broker, mail, relays, mail_to })
     }
 
     pub(crate) fn key_value(&self, label: &str) -> Result<Arc<dyn kv::Store>> {
         self.stores.get(label).cloned().context("every label of the manifest was opened")
+    }
+
+    pub(crate) fn database(&self, label: &str) -> Result<Arc<dyn sql::Database>> {
+        self.databases.get(label).cloned().context("every label of the manifest was opened")
+    }
+
+    /// The way to Redis servers, for one component: none shares connections with another.
+    pub(crate) fn redis_client(&self) -> Arc<dyn tessera_capability::redis::Client> {
+        Arc::new(redis::Client::new())
     }
 
     pub(crate) fn blob(&self, label: &str) -> Result<Arc<dyn blob::Store>> {
@@ -122,20 +138,23 @@ struct Opened {
     dir: PathBuf,
     namespace: String,
     clock: Arc<dyn Clock>,
-    embedded: Option<embedded::Engine>,
+    embedded: HashMap<PathBuf, embedded::Engine>,
     files: HashMap<PathBuf, files::Engine>,
     redis: HashMap<String, redis::Engine>,
 }
 
 impl Opened {
-    async fn embedded(&mut self) -> Result<&embedded::Engine> {
-        if self.embedded.is_none() {
-            let (dir, clock) = (self.dir.join("data"), Arc::clone(&self.clock));
-            let shown = dir.display().to_string();
-            let engine = tokio::task::spawn_blocking(move || embedded::Engine::open(&dir, clock)).await?;
-            self.embedded = Some(engine.with_context(|| format!("open the embedded engine in {shown}"))?);
+    /// The embedded engine in a directory; without one that of the state directory, which has the
+    /// queues too.
+    async fn embedded(&mut self, dir: Option<PathBuf>) -> Result<&embedded::Engine> {
+        let dir = dir.unwrap_or_else(|| self.dir.join("data"));
+        if !self.embedded.contains_key(&dir) {
+            let (path, clock) = (dir.clone(), Arc::clone(&self.clock));
+            let engine = tokio::task::spawn_blocking(move || embedded::Engine::open(&path, clock)).await?;
+            let engine = engine.with_context(|| format!("open the embedded engine in {}", dir.display()))?;
+            self.embedded.insert(dir.clone(), engine);
         }
-        self.embedded.as_ref().context("it was just opened")
+        self.embedded.get(&dir).context("it was just opened")
     }
 
     async fn files(&mut self, dir: PathBuf) -> Result<&files::Engine> {
@@ -148,6 +167,13 @@ impl Opened {
         self.files.get(&dir).context("it was just opened")
     }
 
+    async fn database(&mut self, label: &str, config: &Config) -> Result<sqlite::Database> {
+        let file = config.sqlite(label).path.unwrap_or_else(|| self.dir.join("sqlite").join(format!("{label}.db")));
+        let shown = file.display().to_string();
+        let database = tokio::task::spawn_blocking(move || sqlite::Database::open(&file)).await?;
+        database.with_context(|| format!("open the SQLite database `{label}` in {shown}"))
+    }
+
     async fn redis(&mut self, url: &str) -> Result<&redis::Engine> {
         if !self.redis.contains_key(url) {
             let engine = redis::Engine::connect(url, &self.namespace).await.context("connect to Redis")?;
@@ -158,7 +184,7 @@ impl Opened {
 
     async fn store(&mut self, label: &str, config: &Config) -> Result<Arc<dyn kv::Store>> {
         match config.key_value(label) {
-            config::KeyValue::Embedded => Ok(self.embedded().await?.store(label)),
+            config::KeyValue::Embedded { path } => Ok(self.embedded(path).await?.store(label)),
             config::KeyValue::Redis { url } => Ok(self.redis(url.expose_secret()).await?.store(label)),
         }
     }
@@ -187,7 +213,7 @@ impl Opened {
                     timeout: server.timeout,
                     root_certificates: server.root_certificates.clone(),
                 };
-                let sent = self.embedded().await?.store(SENT);
+                let sent = self.embedded(None).await?.store(SENT);
                 Ok((
                     Arc::new(smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?),
                     to,

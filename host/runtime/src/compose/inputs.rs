@@ -62,5 +62,7 @@ fn unused(config: &Config, manifest: &Manifest) -> impl Iterator<Item = String> 
     let components = manifest.components.values();
     let stores = components.clone().flat_map(|component| &component.key_value_stores).map(String::as_str).collect();
     let blobs = components.flat_map(|component| component.blob_stores.keys()).map(String::as_str).collect();
-    config.unused(&stores, &blobs).into_iter().map(|warning| format!("warning: {warning}"))
+    let databases = manifest.components.values().flat_map(|component| &component.sqlite_databases);
+    let databases = databases.map(String::as_str).collect();
+    config.unused(&stores, &databases, &blobs).into_iter().map(|warning| format!("warning: {warning}"))
 }

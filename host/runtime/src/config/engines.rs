@@ -13,16 +13,31 @@ use toml::de::DeValue;
 use super::reader::{Alternatives, Reader, Text};
 
 /// The engine of a key-value store.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) enum KeyValue {
-    /// In the state directory.
-    #[default]
-    Embedded,
+    /// Embedded.
+    Embedded {
+        /// Its directory; `None`: in the state directory.
+        path: Option<PathBuf>,
+    },
     /// A Redis server.
     Redis {
         /// `redis://`, `rediss://` or `unix://`; may hold a password.
         url: SecretString,
     },
+}
+
+impl Default for KeyValue {
+    fn default() -> Self {
+        Self::Embedded { path: None }
+    }
+}
+
+/// The file of a SQL database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sqlite {
+    /// `None`: in the state directory.
+    pub(crate) path: Option<PathBuf>,
 }
 
 /// The engine of a blob store.
@@ -118,7 +133,7 @@ struct EmbeddedTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct EmbeddedBlobTable {
+struct EmbeddedPathTable {
     #[serde(default, rename = "type")]
     _type: IgnoredAny,
     path: Option<String>,
@@ -161,15 +176,35 @@ struct SmtpTable {
 }
 
 pub(super) fn key_value(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<KeyValue> {
-    match reader.kind(&value, &["embedded", "redis"], None)? {
+    refuse(reader, &value, &["azure_cosmos", "aws_dynamo"], "use \"redis\" or \"spin\", the embedded one")?;
+    match reader.kind(&value, &["embedded", "spin", "redis"], None)? {
         "redis" => redis_url(reader, value).map(|url| KeyValue::Redis { url }),
-        _ => reader.table::<EmbeddedTable>(value).map(|_| KeyValue::Embedded),
+        _ => {
+            let table: EmbeddedPathTable = reader.table(value)?;
+            Some(KeyValue::Embedded { path: table.path.map(|path| reader.path(&path)) })
+        }
     }
+}
+
+pub(super) fn sqlite(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Sqlite> {
+    refuse(reader, &value, &["libsql"], "use \"spin\", a file on this machine")?;
+    reader.kind(&value, &["embedded", "spin"], None)?;
+    let table: EmbeddedPathTable = reader.table(value)?;
+    Some(Sqlite { path: table.path.map(|path| reader.path(&path)) })
+}
+
+/// Says of engines that Spin has that they are not provided here.
+fn refuse(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>, refused: &[&str], help: &str) -> Option<()> {
+    let kind = value.get_ref().as_table().and_then(|table| table.get("type"));
+    let Some(kind) = kind else { return Some(()) };
+    let Some(name) = kind.get_ref().as_str().filter(|name| refused.contains(name)) else { return Some(()) };
+    reader.error(kind.span(), format!("the engine `{name}` is not provided here"), help);
+    None
 }
 
 pub(super) fn blob(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Blob> {
     reader.kind(&value, &["embedded"], None)?;
-    let table: EmbeddedBlobTable = reader.table(value)?;
+    let table: EmbeddedPathTable = reader.table(value)?;
     Some(Blob::Embedded { path: table.path.map(|path| reader.path(&path)) })
 }
 

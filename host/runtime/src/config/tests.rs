@@ -154,7 +154,7 @@ fn faults() {
 fn a_label_that_nothing_uses_is_told() {
     let config =
         read("[key_value_store.job]\ntype = \"embedded\"\n[blob_store.videos]\ntype = \"embedded\"\n").unwrap();
-    let unused = config.unused(&BTreeSet::from(["jobs", "users"]), &BTreeSet::from(["videos"]));
+    let unused = config.unused(&BTreeSet::from(["jobs", "users"]), &BTreeSet::new(), &BTreeSet::from(["videos"]));
     assert_eq!(unused, ["[key_value_store.job] is configured, but no component uses it; did you mean `jobs`?"]);
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Component {
     pub(crate) variables: BTreeMap<String, Template>,
     /// Key-value stores it may use, by label.
     pub(crate) key_value_stores: BTreeSet<String>,
+    /// Labels of SQL databases.
+    pub(crate) sqlite_databases: BTreeSet<String>,
     /// Blob stores it may use, by label.
     pub(crate) blob_stores: BTreeMap<String, BlobAccess>,
     /// Network destinations; [`super::resolve_variables`] makes them a matcher.

@@ -122,6 +122,7 @@ fn faults_of_the_whole() {
         ("unknown_top_level_key", "[trigger]\n[componet.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("no_trigger_table", "[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("unknown_trigger_type", "[[trigger.redis]]\nchannel = \"x\"\n".to_owned()),
+        ("not_provided", component("ai_models = [\"llama2-chat\"]")),
         ("misspelt_trigger_type", "[[trigger.htpp]]\nroute = \"/\"\n".to_owned()),
         ("base_path", "[application.trigger.http]\nbase = \"/api/:id\"\n[trigger]\n".to_owned()),
         ("unknown_key_of_the_application", "titel = \"App\"\n[trigger]\n".to_owned()),
@@ -317,7 +318,6 @@ fn what_is_probably_not_meant() {
         ),
         ("warning_never_used", "[trigger]\n[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("warning_deprecated_hosts", component("allowed_http_hosts = [\"example.com\"]")),
-        ("warning_not_provided", component("sqlite_databases = [\"default\"]\nai_models = [\"llama2-chat\"]")),
         ("warning_inheritance", component("dependencies_inherit_configuration = true")),
     ] {
         let loaded = read(&text).expect(name);

@@ -221,8 +221,9 @@ fn component(
             variables.insert(name.into_inner(), template);
         }
     }
-    for unused in table.sqlite_databases.iter().chain(&table.ai_models) {
-        check.warn(unused.span(), "SQLite databases and AI models are not provided here", "the entry has no effect");
+    for model in &table.ai_models {
+        let help = "remove it; a model behind an HTTP API can be called through `allowed_outbound_hosts`";
+        check.error(model.span(), format!("AI models such as `{model}` are not provided here"), help);
     }
     if let Some(inherit) = table.dependencies_inherit_configuration
         && *inherit.get_ref()
@@ -250,6 +251,11 @@ fn component(
         check.named("a store", label.span(), label.get_ref(), names::label);
         key_value_stores.insert(label.into_inner());
     }
+    let mut sqlite_databases = BTreeSet::new();
+    for label in table.sqlite_databases {
+        check.named("a database", label.span(), label.get_ref(), names::label);
+        sqlite_databases.insert(label.into_inner());
+    }
     let source = local_source(check, directory, table.source);
     let tessera = grants::read(check, id, table.tool.tessera, publications);
     Some(Component {
@@ -260,6 +266,7 @@ fn component(
         exclude_files: table.exclude_files,
         variables,
         key_value_stores,
+        sqlite_databases,
         blob_stores: tessera.blob_stores,
         outbound_hosts,
         publish: tessera.publish,
