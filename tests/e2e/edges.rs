@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["app", "server"],
     &["engine"],
     &["bindings", "state", "stdio"],
-    &["cpu", "grants"],
+    &["cpu", "grants", "variables"],
     &["config", "exceeded", "manifest", "stats"],
     &["diagnostic"],
 ];

@@ -8,6 +8,7 @@
 //!   component;
 //! - [`tls`]: HTTPS;
 //! - [`spin`]: what components of Spin's SDKs find here;
+//! - [`variables`]: where variables get their values;
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`edges`]: who may import whom in `host/`;
 //! - [`support`]: servers, clients, media.
@@ -33,3 +34,4 @@ mod start;
 mod story;
 mod support;
 mod tls;
+mod variables;

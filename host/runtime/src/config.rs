@@ -11,6 +11,7 @@
 mod engines;
 mod listen;
 mod reader;
+mod variables;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +23,13 @@ use std::path::{Path, PathBuf};
 pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Sqlite, Tls};
 pub(crate) use listen::Https;
 use reader::Reader;
+pub(crate) use variables::{VariablesProvider, Vault};
 
 use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};
 
 /// The tables that the file may have.
-const SECTIONS: &[&str] = &["key_value_store", "sqlite_database", "blob_store", "queue", "mail", "tls"];
+const SECTIONS: &[&str] =
+    &["key_value_store", "sqlite_database", "blob_store", "queue", "mail", "tls", "variables_provider"];
 
 /// Which engines to use. The default is what an absent file means: everything embedded.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +41,9 @@ pub(crate) struct Config {
     pub(crate) queue: Queue,
     /// Where mail goes.
     pub(crate) mail: Mail,
+    /// Where variables' values come from besides the command line and the environment; the first
+    /// that has one wins.
+    pub(crate) variables: Vec<VariablesProvider>,
     /// TLS of the public listener; `None`: plain HTTP.
     pub(crate) tls: Option<Https>,
 }
@@ -140,6 +146,10 @@ pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Co
             "queue" => config.queue = engines::queue(&mut reader, value).unwrap_or_default(),
             "mail" => config.mail = engines::mail(&mut reader, value).unwrap_or_default(),
             "tls" => config.tls = listen::https(&mut reader, value),
+            // The second is what Spin called it before.
+            "variables_provider" | "config_provider" => {
+                config.variables.extend(variables::variables_providers(&mut reader, value));
+            }
             other => reader.unknown("key", key.span(), other, SECTIONS),
         }
     }

@@ -21,6 +21,7 @@ mod state;
 mod stats;
 mod stdio;
 mod trigger;
+mod variables;
 
 use std::process::ExitCode;
 

@@ -24,6 +24,8 @@ pub(crate) struct Launch {
     listen: String,
     admin: String,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    working_directory: Option<PathBuf>,
     own_cache: bool,
 }
 
@@ -37,7 +39,15 @@ impl Launch {
     /// Some application.
     pub(crate) fn manifest(path: &Path) -> Self {
         let free = || "127.0.0.1:0".to_owned();
-        Self { manifest: path.to_owned(), listen: free(), admin: free(), arguments: Vec::new(), own_cache: false }
+        Self {
+            manifest: path.to_owned(),
+            listen: free(),
+            admin: free(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            working_directory: None,
+            own_cache: false,
+        }
     }
 
     /// Gives one of the application's variables a value.
@@ -48,6 +58,18 @@ impl Launch {
     /// One more argument.
     pub(crate) fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where the process runs.
+    pub(crate) fn working_directory(mut self, directory: &Path) -> Self {
+        self.working_directory = Some(directory.to_owned());
         self
     }
 
@@ -98,6 +120,8 @@ impl Launch {
             .env("NO_COLOR", "1")
             .env("TESSERA_LOG_FORMAT", "text")
             .env_remove("RUST_LOG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.working_directory.as_deref().unwrap_or(Path::new(".")))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

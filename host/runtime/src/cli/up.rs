@@ -22,6 +22,7 @@ use super::log::Log;
 use crate::compose::{Deployment, Inputs};
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::Tls;
+use crate::variables::Given;
 use crate::{admin, cli};
 
 /// Runs the application until Ctrl-C.
@@ -42,9 +43,10 @@ pub(crate) struct Up {
     /// Builds the components first.
     #[arg(long)]
     build: bool,
-    /// The value of one of the application's variables. Can be given several times.
-    #[arg(long = "variable", value_name = "KEY=VALUE", value_parser = key_value)]
-    variables: Vec<(String, Secret)>,
+    /// The value of one of the application's variables, or a TOML or JSON file of several. Can be
+    /// given several times.
+    #[arg(long = "variable", value_name = "KEY=VALUE | @FILE", value_parser = variable)]
+    variables: Vec<Given>,
     /// An environment variable for all components. Can be given several times.
     #[arg(short, long = "env", value_name = "KEY=VALUE", value_parser = key_value)]
     environment: Vec<(String, Secret)>,
@@ -57,6 +59,15 @@ pub(crate) struct Up {
     /// requests are cut off and messages given back to their queues.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     shutdown_timeout: Duration,
+}
+
+fn variable(text: &str) -> Result<Given, String> {
+    match text.strip_prefix('@') {
+        Some(file) => Ok(Given::File(file.into())),
+        None => {
+            key_value(text).map(|(name, value)| Given::One(name, value)).map_err(|fault| format!("{fault} or @FILE"))
+        }
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, Secret), String> {
@@ -86,7 +97,7 @@ impl Up {
             variables: self.variables,
             environment: self.environment,
         };
-        let declared = inputs.read()?;
+        let declared = tokio::task::block_in_place(|| inputs.read())?;
         for warning in &declared.warnings {
             eprintln!("{warning}");
         }

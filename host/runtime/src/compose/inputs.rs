@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::{self, Config};
 use crate::manifest::{self, Manifest, Resolved, Secret};
+use crate::variables::{self, Surroundings};
 
 /// Where everything that describes the application comes from.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct Inputs {
     /// `runtime-config.toml`, if there is one.
     pub(crate) config: Option<PathBuf>,
     /// Variables' values from the command line.
-    pub(crate) variables: Vec<(String, Secret)>,
+    pub(crate) variables: Vec<variables::Given>,
     /// Environment variables for all components.
     pub(crate) environment: Vec<(String, Secret)>,
 }
@@ -34,10 +35,10 @@ pub(crate) struct Declared {
 }
 
 impl Inputs {
-    /// Reads the files.
+    /// Reads the files, and asks the providers of variables; blocks.
     ///
     /// # Errors
-    /// Says which file is wrong, where and why.
+    /// Says which file is wrong, where and why, or what a provider refused.
     pub(crate) fn read(&self) -> Result<Declared> {
         let loaded = manifest::load(&self.manifest)?;
         let mut manifest = loaded.manifest;
@@ -47,9 +48,11 @@ impl Inputs {
             None => Config::default(),
         };
         warnings.extend(unused(&config, &manifest));
-        let provided = self.variables.iter().cloned().collect();
-        let resolved =
-            manifest::resolve_variables(&manifest, &provided, |name| std::env::var(name).ok().map(Into::into))?;
+        let provided = variables::given(&self.variables)?;
+        let surroundings =
+            Surroundings { environment: &|name| std::env::var(name).ok(), directory: &std::env::current_dir()? };
+        let found = variables::find(&manifest, &provided, &config.variables, &surroundings)?;
+        let resolved = manifest::resolve_variables(&manifest, &provided, |name| found.get(name).cloned())?;
         for component in manifest.components.values_mut() {
             let added = self.environment.iter().map(|(key, value)| (key.clone(), value.expose_secret().to_owned()));
             component.environment.extend(added);

@@ -22,7 +22,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// A string that no message repeats.
-pub(super) struct Text(SecretString);
+pub(super) struct Text(pub(super) SecretString);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

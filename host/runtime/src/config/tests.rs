@@ -163,3 +163,43 @@ fn a_missing_file_says_so() {
     let error = load(Path::new("no/such/runtime-config.toml")).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the runtime configuration no/such/runtime-config.toml"), "{error}");
 }
+
+#[test]
+fn variables_providers_keep_their_order_and_show_no_secret() {
+    let text = "[[variables_provider]]\ntype = \"vault\"\nurl = \"https://vault.example:8200/\"\ntoken_env = \"TOKEN\"\n\
+                mount = \"/secret/\"\nprefix = \"a/b\"\n[[variables_provider]]\ntype = \"file\"\ndirectory = \"d\"\n\
+                [[variables_provider]]\ntype = \"static\"\nvalues = { a = \"hunter2\" }\n";
+    let readers = Readers {
+        environment: &|name| (name == "TOKEN").then(|| "hvs.token".to_owned()),
+        file: &|_| Err(std::io::ErrorKind::NotFound.into()),
+    };
+    let config = parse(Path::new("etc/runtime-config.toml"), text, &readers).unwrap();
+    let shown = format!("{:?}", config.variables);
+    assert!(!shown.contains("hunter2") && !shown.contains("hvs.token"), "{shown}");
+    let [VariablesProvider::Vault(vault), VariablesProvider::Files(directory), VariablesProvider::Static(_)] =
+        &config.variables[..]
+    else {
+        panic!("{shown}")
+    };
+    assert_eq!((vault.url.as_str(), vault.mount.as_str()), ("https://vault.example:8200", "secret"));
+    assert_eq!(vault.prefix.as_deref(), Some("a/b"));
+    assert_eq!(directory, Path::new("etc/d"));
+}
+
+#[test]
+fn faults_of_variables_providers() {
+    let vault = "[[variables_provider]]\ntype = \"vault\"\nurl = \"https://v\"\ntoken = \"t\"\nmount = \"m\"\n";
+    for (text, expected) in [
+        ("[variables_provider]\ntype = \"env\"\n".to_owned(), "this must be an array of tables"),
+        ("[[variables_provider]]\ntype = \"azure_key_vault\"\n".to_owned(), "unknown type `azure_key_vault`"),
+        ("[[variables_provider]]\ntype = \"env\"\nprefx = \"A\"\n".to_owned(), "prefx"),
+        (vault.replace("https://v", "vault:8200"), "not that of a Vault server"),
+        (vault.replace("token = \"t\"\n", ""), "the key `token` is missing"),
+        (vault.replace("\"m\"", "\"a/../sys\""), "not a path in Vault"),
+        (format!("{vault}prefix = \"a?b\"\n"), "not a path in Vault"),
+    ] {
+        let readers = Readers { environment: &|_| None, file: &|_| Err(std::io::ErrorKind::NotFound.into()) };
+        let error = parse(Path::new("runtime-config.toml"), &text, &readers).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}{error}");
+    }
+}

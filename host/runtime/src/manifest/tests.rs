@@ -350,10 +350,10 @@ fn provided(pairs: &[(&str, &str)]) -> BTreeMap<String, Secret> {
 }
 
 #[test]
-fn variables_come_from_the_command_line_then_the_environment_then_the_default() {
+fn variables_come_from_the_command_line_then_other_sources_then_the_default() {
     let manifest = read(VARIABLES).unwrap().manifest;
-    let environment = |name: &str| (name == "SPIN_VARIABLE_HOST").then(|| "b.example".into());
-    let resolved = resolve_variables(&manifest, &provided(&[("admin_email", "a@b.example")]), environment).unwrap();
+    let found = |name: &str| (name == "host").then(|| "b.example".into());
+    let resolved = resolve_variables(&manifest, &provided(&[("admin_email", "a@b.example")]), found).unwrap();
     let gateway = &resolved["gateway"];
     assert_eq!(gateway.variables["admin"].expose_secret(), "<a@b.example>");
     assert_eq!(gateway.variables["plain"].expose_secret(), "x");

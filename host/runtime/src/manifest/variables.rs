@@ -24,8 +24,8 @@ pub(crate) struct Error(String);
 
 /// The variables and destinations of every component, by its id.
 ///
-/// A variable's value is the one in `provided`, else that of the environment variable
-/// `SPIN_VARIABLE_<NAME>` as `environment` knows it, else its default.
+/// A variable's value is the one in `provided`, which the command line gives, else the one that
+/// another source has `found` for its name, else its default.
 ///
 /// # Errors
 /// Names every required variable without a value, every provided one that is not declared, and
@@ -33,7 +33,7 @@ pub(crate) struct Error(String);
 pub(crate) fn resolve_variables(
     manifest: &Manifest,
     provided: &BTreeMap<String, SecretString>,
-    environment: impl Fn(&str) -> Option<SecretString>,
+    found: impl Fn(&str) -> Option<SecretString>,
 ) -> Result<BTreeMap<String, Resolved>, Error> {
     let mut faults = String::new();
     for name in provided.keys().filter(|name| !manifest.variables.contains_key(*name)) {
@@ -46,15 +46,14 @@ pub(crate) fn resolve_variables(
     }
     let mut values = BTreeMap::new();
     for (name, default) in &manifest.variables {
-        let key = format!("SPIN_VARIABLE_{}", name.to_uppercase());
-        let value =
-            provided.get(name).cloned().or_else(|| environment(&key)).or_else(|| default.clone().map(Into::into));
+        let value = provided.get(name).cloned().or_else(|| found(name)).or_else(|| default.clone().map(Into::into));
         match value {
             Some(value) => drop(values.insert(name.as_str(), value)),
             None => {
                 let _ = writeln!(
                     faults,
-                    "the variable `{name}` has no value: give it with --variable {name}=… or set the environment variable {key}"
+                    "the variable `{name}` has no value: give it with --variable {name}=… or set the environment variable SPIN_VARIABLE_{}",
+                    name.to_uppercase()
                 );
             }
         }
