@@ -107,6 +107,74 @@ async fn killed_during_uploads() {
     check(server, &user, state.path(), &accepted).await;
 }
 
+/// Videos that uploads left behind when the server was killed, and no others, go when they are old.
+#[tokio::test(flavor = "multi_thread")]
+async fn videos_without_a_job_are_deleted_when_old() {
+    let state = tempfile::tempdir().unwrap();
+    let mut server = Launch::application().start(state.path());
+    let mut user = Visitor::of(&server).user().await;
+    let kept = user.upload(&media::short()).await;
+    user.done(&kept).await;
+    server.kill();
+    // Where a kill between the last byte and the commit leaves them: beside the jobs, before and
+    // behind, more than one upload looks at.
+    let orphans: Vec<String> = (0..40)
+        .map(|index| {
+            let start = if index % 2 == 0 {
+                "00000000-0000-7000-8000-0000000000"
+            } else {
+                "ffffffff-ffff-7fff-8fff-ffffffffff"
+            };
+            format!("{start}{index:02}")
+        })
+        .collect();
+    {
+        let engine = files::Engine::open(&state.path().join("blobs"), Arc::new(SystemClock)).expect("the blobs");
+        let store = engine.store("videos");
+        for name in &orphans {
+            let body = futures::stream::iter([Ok(bytes::Bytes::from_static(b"half a story"))]);
+            let key = tessera_capability::blob::Key::new(name.as_str()).expect("a key");
+            store.put(&key, Default::default(), Box::pin(body)).await.expect("stored");
+        }
+    }
+    // Not old enough yet: a day is the default.
+    server = Launch::application().start(state.path());
+    user = user.at(&server);
+    for _ in 0..4 {
+        let id = user.upload(&media::short()).await;
+        user.done(&id).await;
+    }
+    let list = async |state: &Path| {
+        let engine = files::Engine::open(&state.join("blobs"), Arc::new(SystemClock)).expect("the blobs");
+        let page = engine.store("videos").list("", None, 1000).await.expect("a page");
+        page.objects.iter().map(|object| object.key.as_str().to_owned()).collect::<BTreeSet<String>>()
+    };
+    server.kill();
+    let videos = list(state.path()).await;
+    assert!(videos.contains(&kept) && orphans.iter().all(|orphan| videos.contains(orphan)), "{videos:?}");
+
+    // Old now, and killed in the midst of sweeping.
+    for _ in 0..3 {
+        server = Launch::application().variable("orphan_seconds", "1").start(state.path());
+        user = user.at(&server);
+        for _ in 0..2 {
+            user.upload(&media::short()).await;
+        }
+        (server, user) = restart(server, user, state.path());
+        server.kill();
+    }
+    server = Launch::application().variable("orphan_seconds", "1").start(state.path());
+    user = user.at(&server);
+    for _ in 0..6 {
+        let id = user.upload(&media::short()).await;
+        user.done(&id).await;
+    }
+    let jobs: BTreeSet<String> =
+        user.jobs().await.iter().map(|job| job["id"].as_str().expect("an id").to_owned()).collect();
+    assert!(server.stop().success());
+    assert_eq!(list(state.path()).await, jobs);
+}
+
 #[tokio::test]
 async fn killed_during_conversions() {
     let state = tempfile::tempdir().unwrap();

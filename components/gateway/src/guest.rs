@@ -3,6 +3,7 @@
 mod accounts;
 mod download;
 mod jobs;
+mod sweep;
 mod upload;
 
 use api::{Answer, Problem, Query, answer, wasi};

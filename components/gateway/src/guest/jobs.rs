@@ -93,6 +93,12 @@ pub(super) async fn find(user: &Claims, id: JobId) -> Result<(Job, Version), Pro
     }
 }
 
+/// True if there is such a job, whoever's it is.
+pub(super) async fn exists(id: JobId) -> Result<bool, String> {
+    let entry = store::get(names::JOBS.into(), names::job_key(id)).await;
+    entry.map(|entry| entry.is_some()).map_err(|error| error.to_string())
+}
+
 async fn get(id: JobId) -> Result<Option<(Job, Version)>, Problem> {
     let entry = store::get(names::JOBS.into(), names::job_key(id))
         .await

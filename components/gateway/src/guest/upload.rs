@@ -21,7 +21,7 @@ use super::bindings::tessera::blob::types::{Error as BlobError, Info, PutOptions
 use super::bindings::tessera::keyvalue::store;
 use super::bindings::tessera::keyvalue::types::{Check, Error as StoreError, Operation, Set};
 use super::bindings::{wit_future, wit_stream};
-use super::{blob_problem, jobs, now, store_problem};
+use super::{blob_problem, jobs, now, store_problem, sweep};
 use crate::upload::{self, Allowance, Body, CHUNK, ONE_FILE};
 
 /// How often the commit is tried while the store is unavailable.
@@ -59,6 +59,7 @@ pub(super) async fn upload(
         return Err(Problem::bad_request(ONE_FILE));
     }
     create_job(user, id, video).await?;
+    sweep::sweep().await;
     let message = serde_json::json!({ "message": "success!", "id": id, "status": format!("/jobs/{id}") });
     Ok(answer::json(StatusCode::ACCEPTED, &message))
 }
