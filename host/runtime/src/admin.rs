@@ -8,21 +8,37 @@
 //! [`Context::on_app`].
 
 mod components;
+mod drain;
 mod http;
 mod listener;
+mod logs;
+mod mail;
+mod metrics;
+mod process;
+mod queues;
+mod rates;
 mod token;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_trait::async_trait;
+use tessera_capability::mail::Outbox;
+use tessera_capability::queue::Broker;
+use tokio_util::sync::CancellationToken;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(crate) use self::components::Status;
+pub(crate) use self::drain::Drain;
 pub(crate) use self::http::Problem;
 pub(crate) use self::listener::{Bound, Error, bind, read, serve};
+pub(crate) use self::logs::{Line, Logs};
+pub(crate) use self::mail::{Letter, Mails};
+pub(crate) use self::queues::{Count, Delete, Message, Messages, Part, Queues, Replay};
+use self::rates::Rates;
 pub(crate) use self::token::Token;
 use crate::app::App;
 
@@ -32,27 +48,43 @@ pub(crate) const ADDRESS_FILE: &str = "admin.json";
 /// The file of the state directory that holds the token.
 pub(crate) const TOKEN_FILE: &str = "admin.token";
 
+/// The engines that an operator looks into. Which they are may change while the application runs.
+#[async_trait]
+pub(crate) trait Engines: Send + Sync {
+    /// The queues'.
+    async fn broker(&self) -> Arc<dyn Broker>;
+
+    /// That of mail, if it keeps any.
+    async fn outbox(&self) -> Option<Arc<dyn Outbox>>;
+}
+
 /// What routes work on.
 #[derive(Clone)]
 pub(crate) struct Context {
-    /// The application's name, as in its manifest.
-    pub(crate) application: Arc<str>,
-    /// The application.
-    pub(crate) app: Arc<App>,
-    /// When the process began.
-    pub(crate) started: Instant,
+    application: Arc<str>,
+    app: Arc<App>,
+    engines: Arc<dyn Engines>,
+    logs: Logs,
+    rates: Rates,
+    started: Instant,
+    /// Ends what would not end by itself.
+    shutdown: CancellationToken,
     runtime: tokio::runtime::Handle,
 }
 
 impl Context {
     /// For an application that runs on the current runtime.
-    pub(crate) fn new(application: &str, app: Arc<App>) -> Self {
-        Self {
-            application: application.into(),
-            app,
-            started: Instant::now(),
-            runtime: tokio::runtime::Handle::current(),
-        }
+    pub(crate) fn new(
+        application: &str,
+        app: Arc<App>,
+        engines: Arc<dyn Engines>,
+        logs: Logs,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let rates = Rates::default();
+        let runtime = tokio::runtime::Handle::current();
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(rates.clone().run(Arc::clone(&app))));
+        Self { application: application.into(), app, engines, logs, rates, started: Instant::now(), shutdown, runtime }
     }
 
     /// Does something on the application's runtime instead of the administration's thread: whatever
@@ -75,7 +107,21 @@ impl Context {
 
 /// All routes that look at the application, and steer its queues.
 pub(crate) fn routes(context: Context) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(description()).routes(routes!(components::list)).with_state(context)
+    OpenApiRouter::with_openapi(description())
+        .routes(routes!(components::list))
+        .routes(routes!(drain::status, drain::start, drain::end))
+        .routes(routes!(logs::read))
+        .routes(routes!(mail::list))
+        .routes(routes!(mail::show))
+        .routes(routes!(mail::raw))
+        .routes(routes!(metrics::read))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::peek))
+        .routes(routes!(queues::replay))
+        .routes(routes!(queues::purge))
+        .routes(routes!(queues::pause))
+        .routes(routes!(queues::resume))
+        .with_state(context)
 }
 
 /// What the OpenAPI document says besides its routes.

@@ -5,22 +5,24 @@
 
 pub(crate) mod admission;
 pub(crate) mod component;
+pub(crate) mod drain;
 pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod life;
 pub(crate) mod link;
 pub(crate) mod slot;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
 
 use crate::app::component::Component;
+use crate::app::drain::Drain;
 use crate::app::http::Routes;
 use crate::app::slot::Slot;
 use crate::cpu::Turns;
-use crate::stats::Counter;
+use crate::stats::{self, Counter};
 
 /// One consistent state of the application.
 #[derive(Default)]
@@ -45,6 +47,11 @@ pub(crate) struct App {
     turns: Arc<Turns>,
     /// HTTP requests that no route was for.
     pub(crate) unrouted: Counter,
+    /// Snapshots that were put in place.
+    pub(crate) deployments: Counter,
+    drain: Drain,
+    versions: Mutex<Vec<Weak<Component>>>,
+    groups: Mutex<BTreeMap<String, Arc<stats::Group>>>,
 }
 
 impl App {
@@ -64,8 +71,44 @@ impl App {
         self.current.load()
     }
 
+    /// Whether triggers begin new work.
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
+    /// Every version that runs, also of those that end what they began; by id, then by age.
+    pub(crate) fn versions(&self) -> Vec<Arc<Component>> {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut versions: Vec<_> = versions.iter().filter_map(Weak::upgrade).collect();
+        versions.sort_by(|one, two| (&one.id, one.version.since).cmp(&(&two.id, two.version.since)));
+        versions
+    }
+
+    /// Where what is done for a group of consumers is counted.
+    pub(crate) fn group(&self, name: &str) -> Arc<stats::Group> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(groups.entry(name.to_owned()).or_default())
+    }
+
+    /// What was done for every group of consumers.
+    pub(crate) fn groups(&self) -> BTreeMap<String, Arc<stats::Group>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Makes `snapshot` the current one.
     pub(crate) fn replace(&self, snapshot: Snapshot) {
+        self.deployments.increment();
+        self.remember(&snapshot);
         self.current.store(Arc::new(snapshot));
+    }
+
+    fn remember(&self, snapshot: &Snapshot) {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.retain(|version| version.strong_count() > 0);
+        for version in snapshot.components.values().flat_map(|slot| slot.versions()) {
+            if !versions.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(&version.component))) {
+                versions.push(Arc::downgrade(&version.component));
+            }
+        }
     }
 }

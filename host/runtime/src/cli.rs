@@ -23,8 +23,16 @@ pub(crate) struct Cli {
 enum Command {
     /// Builds the application: runs each component's build command.
     Build(build::Build),
+    /// Lets the running application take no new work and end what it has.
+    Drain(admin::drain::Drain),
+    /// Prints the running application's log.
+    Logs(admin::logs::Logs),
+    /// Shows mail that the running application keeps in its outbox.
+    Mail(admin::mail::MailCommand),
     /// Lists what runs: components, versions, instances, requests, latency, memory.
     Ps(admin::ps::Ps),
+    /// Shows the queues of the running application, and steers them.
+    Queues(admin::queues::QueuesCommand),
     /// Runs the application until Ctrl-C.
     Up(up::Up),
 }
@@ -52,7 +60,11 @@ fn state_dir(given: Option<&Path>, manifest: &Path) -> PathBuf {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Build(command) => command.run(),
+        Command::Drain(command) => command.run(),
+        Command::Logs(command) => command.run(),
+        Command::Mail(command) => command.run(),
         Command::Ps(command) => command.run(),
+        Command::Queues(command) => command.run(),
         Command::Up(command) => command.run(),
     }
 }

@@ -93,6 +93,15 @@ impl Stats {
     }
 }
 
+/// What this process did for a group of consumers.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// Messages handled.
+    pub(crate) handled: Counter,
+    /// Attempts that failed.
+    pub(crate) failed: Counter,
+}
+
 /// One kind of work.
 #[derive(Debug, Default)]
 pub(crate) struct Work {

@@ -1,12 +1,15 @@
 //! What runs: the components, their versions and instances, and how they do.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Context;
 use super::http::{Json, Problem};
-use crate::app::component;
+use crate::app::slot::Version;
+use crate::app::{Snapshot, component};
 use crate::stats::{Latencies, Work};
 
 /// What runs.
@@ -20,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) pid: u32,
     /// For how many seconds it runs.
     pub(crate) uptime_seconds: u64,
+    /// Whether it takes no new work.
+    pub(crate) draining: bool,
     /// The components by id.
     pub(crate) components: Vec<Component>,
 }
@@ -31,6 +36,8 @@ pub(crate) struct Component {
     pub(crate) id: String,
     /// The SHA-256 of its file, in hexadecimal.
     pub(crate) digest: String,
+    /// Whether it takes new work.
+    pub(crate) role: Role,
     /// Instances alive.
     pub(crate) instances: u64,
     /// Bytes of their linear memories.
@@ -59,6 +66,38 @@ pub(crate) struct Component {
     pub(crate) calls: Counts,
 }
 
+/// What a version of a component is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Role {
+    /// It takes new work.
+    Serving,
+    /// It takes a share of new work, on trial.
+    Canary,
+    /// It was replaced, and ends what it began.
+    Ending,
+}
+
+impl Role {
+    fn of(component: &component::Component, snapshot: &Snapshot) -> Self {
+        let is = |version: &Version| std::ptr::eq(Arc::as_ptr(&version.component), component);
+        match snapshot.components.get(&component.id) {
+            Some(slot) if is(&slot.stable) => Self::Serving,
+            Some(slot) if slot.versions().any(|version| is(version)) => Self::Canary,
+            _ => Self::Ending,
+        }
+    }
+
+    /// As people read it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Canary => "canary",
+            Self::Ending => "ending",
+        }
+    }
+}
+
 /// Work of one kind.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Counts {
@@ -77,7 +116,7 @@ impl Counts {
 }
 
 impl Component {
-    fn of(component: &component::Component) -> Self {
+    fn of(component: &component::Component, role: Role) -> Self {
         let stats = &component.stats;
         let work = stats.work();
         let sum = |count: fn(&Work) -> u64| work.iter().map(|work| count(work)).fold(0, u64::saturating_add);
@@ -86,6 +125,7 @@ impl Component {
         Self {
             id: component.id.to_string(),
             digest: component.version.hash.to_string(),
+            role,
             instances: stats.instances.get(),
             memory: stats.memory.get(),
             requests: sum(|work| work.ended.get()),
@@ -114,18 +154,15 @@ impl Component {
 )]
 pub(super) async fn list(State(context): State<Context>) -> Json<Status> {
     let snapshot = context.app.snapshot();
-    let mut components: Vec<_> = snapshot
-        .components
-        .values()
-        .flat_map(|slot| std::iter::once(&slot.stable).chain(slot.canary.as_ref().map(|canary| &canary.version)))
-        .map(|version| Component::of(&version.component))
-        .collect();
-    components.sort_by(|one, two| one.id.cmp(&two.id));
+    let components = context.app.versions();
+    let components = components.iter().map(|component| Component::of(component, Role::of(component, &snapshot)));
+    let components = components.collect();
     Json(Status {
         application: context.application.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_seconds: context.started.elapsed().as_secs(),
+        draining: context.app.drain().is_on(),
         components,
     })
 }

@@ -72,6 +72,20 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     text.parse().map(Some).map_err(|_| D::Error::custom(format!("`{text}` is not a whole number")))
 }
 
+/// A parameter of a query that may be absent.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A yes or no in a query.
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(D::Error::custom(format!("`{other}` is neither `true` nor `false`"))),
+    }
+}
+
 /// Why a request failed: problem details of RFC 9457.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Problem {

@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::uri::Authority;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::http::{Json, Problem};
 use super::{ADDRESS_FILE, TOKEN_FILE, Token};
-use crate::server::{self, Limits};
+use crate::server::{self, Limits, Peer, Tls};
 
 /// Few connections, soon closed: an operator needs no more, and a flood gets no more.
 const LIMITS: Limits = Limits {
@@ -36,6 +38,12 @@ const LIMITS: Limits = Limits {
 
 /// The largest body, where a route does not say otherwise.
 const MAX_BODY: usize = 64 << 10;
+
+/// No answer begins later. What takes longer must answer at once and go on by itself.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// What may be read without the token from this machine.
+const METRICS: &str = "/metrics";
 
 /// A wrong token is answered no sooner, so that guessing is slow.
 const WRONG_TOKEN: Duration = Duration::from_millis(250);
@@ -57,8 +65,8 @@ pub(crate) enum Error {
     InUse(SocketAddr),
     /// The token would cross a network in the clear.
     #[error(
-        "the administration would be reachable from other machines at {0} without TLS: choose a loopback address \
-         with --admin, such as 127.0.0.1:3001"
+        "the administration would be reachable from other machines at {0} without TLS: give a certificate with \
+         --tls-cert and --tls-key or [tls], or choose a loopback address with --admin, such as 127.0.0.1:3001"
     )]
     Exposed(SocketAddr),
     /// The address cannot be had.
@@ -69,31 +77,55 @@ pub(crate) enum Error {
     Token(String, #[source] io::Error),
 }
 
-/// A listener and the token of its clients.
+/// Listeners and the token of their clients.
 pub(crate) struct Bound {
-    listener: TcpListener,
+    /// For this machine, without TLS.
+    local: TcpListener,
+    local_address: SocketAddr,
+    /// For other machines.
+    remote: Option<(TcpListener, SocketAddr, Tls)>,
     token: Token,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
 }
 
-/// Listens on `address`.
+impl Bound {
+    /// Where people find the API.
+    pub(crate) fn url(&self) -> String {
+        match &self.remote {
+            Some((_, address, _)) => format!("https://{address}"),
+            None => format!("http://{}", self.local_address),
+        }
+    }
+}
+
+/// Listens on `address`: without TLS if it is a loopback one, else with `tls`, and on a free
+/// loopback port besides for the command line's verbs.
 ///
 /// # Errors
 /// As [`Error`] says.
-pub(crate) fn bind(address: SocketAddr, state_dir: &Path) -> Result<Bound, Error> {
-    if !address.ip().is_loopback() {
-        return Err(Error::Exposed(address));
-    }
+pub(crate) fn bind(address: SocketAddr, tls: Option<Tls>, state_dir: &Path) -> Result<Bound, Error> {
+    let tls = match tls {
+        _ if address.ip().is_loopback() => None,
+        Some(tls) => Some(tls),
+        None => return Err(Error::Exposed(address)),
+    };
     let file = state_dir.join(TOKEN_FILE);
     let token = Token::keep(&file).map_err(|error| Error::Token(file.display().to_string(), error))?;
+    let (listener, bound) = listen(address)?;
+    let Some(tls) = tls else {
+        return Ok(Bound { local: listener, local_address: bound, remote: None, token });
+    };
+    let (local, local_address) = listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
+    Ok(Bound { local, local_address, remote: Some((listener, bound, tls)), token })
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let failed = |error: io::Error| match error.kind() {
         ErrorKind::AddrInUse => Error::InUse(address),
         _ => Error::Listen(address, error),
     };
     let listener = server::listen(address, &LIMITS).map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, token, address })
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Serves `routes` to whoever shows the token, on a thread of its own, until `shutdown`. From this
@@ -105,15 +137,17 @@ pub(crate) fn serve(
     shutdown: CancellationToken,
     grace: Duration,
 ) -> impl Future<Output = ()> + use<> {
-    let address = Address { url: format!("http://{}", bound.address), pid: std::process::id() };
+    let address = Address { url: format!("http://{}", bound.local_address), pid: std::process::id() };
     let file = state_dir.join(ADDRESS_FILE);
     if let Err(error) = publish(&file, &address) {
         tracing::warn!(%error, "cannot write {}: `tessera ps` and its like will not find this process", file.display());
     }
     let (routes, api) = routes.split_for_parts();
     let router = protect(routes, api, bound.token);
+    let mut listeners = vec![(bound.local, None)];
+    listeners.extend(bound.remote.map(|(listener, _, tls)| (listener, Some(tls))));
     async move {
-        match tokio::task::spawn_blocking(move || run(bound.listener, router, shutdown, grace)).await {
+        match tokio::task::spawn_blocking(move || run(listeners, &router, &shutdown, grace)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the administration ended"),
             Err(error) => tracing::error!(%error, "the administration ended"),
@@ -125,19 +159,30 @@ pub(crate) fn serve(
     }
 }
 
-fn run(listener: TcpListener, router: Router, shutdown: CancellationToken, grace: Duration) -> io::Result<()> {
-    let listener = listener.into_std()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_name("admin").build()?;
+fn run(
+    listeners: Vec<(TcpListener, Option<Tls>)>,
+    router: &Router,
+    shutdown: &CancellationToken,
+    grace: Duration,
+) -> io::Result<()> {
+    let listeners: Vec<_> =
+        listeners.into_iter().map(|(listener, tls)| Ok((listener.into_std()?, tls))).collect::<io::Result<_>>()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
-        server::serve(listener, None, LIMITS, shutdown, grace, move |_peer, request| {
-            let mut router = router.clone();
-            async move {
-                let Ok(response) = router.call(request).await;
-                response
-            }
-        })
-        .await;
+        let serving = listeners.into_iter().map(|(listener, tls)| {
+            let listener = TcpListener::from_std(listener)?;
+            let router = router.clone();
+            let answer = move |peer: Peer, mut request: http::Request<Incoming>| {
+                let mut router = router.clone();
+                request.extensions_mut().insert(peer);
+                async move {
+                    let Ok(response) = router.call(request).await;
+                    response
+                }
+            };
+            Ok(server::serve(listener, tls, LIMITS, shutdown.clone(), grace, answer))
+        });
+        futures::future::join_all(serving.collect::<io::Result<Vec<_>>>()?).await;
         Ok(())
     })
 }
@@ -155,8 +200,14 @@ fn protect(routes: Router, api: OpenApi, token: Token) -> Router {
 
 async fn authorized(token: Token, request: Request, next: Next) -> Response {
     let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-    if shown.is_some_and(|shown| token.matches(shown)) {
-        return next.run(request).await;
+    if shown.is_some_and(|shown| token.matches(shown)) || may_scrape(&request) {
+        return match tokio::time::timeout(PATIENCE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                let what = "this takes too long; the log may say why";
+                Problem::new(StatusCode::GATEWAY_TIMEOUT, what).into_response()
+            }
+        };
     }
     tokio::time::sleep(WRONG_TOKEN).await;
     let detail = format!("show the token in `{TOKEN_FILE}` of the state directory: `Authorization: Bearer <token>`");
@@ -165,6 +216,28 @@ async fn authorized(token: Token, request: Request, next: Next) -> Response {
         .headers_mut()
         .insert(axum::http::header::WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer realm=\"tessera\""));
     response
+}
+
+/// Whether the request is for metrics and comes from this machine: Prometheus runs as another user,
+/// who cannot read the token, and metrics are no secret here. The named host keeps web pages out
+/// that let their own name resolve to this machine.
+fn may_scrape(request: &Request) -> bool {
+    let local = request.extensions().get::<Peer>().is_some_and(|peer| !peer.secure && peer.address.ip().is_loopback());
+    local && request.uri().path() == METRICS && names_loopback(request)
+}
+
+fn names_loopback(request: &Request) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let authority = match (request.uri().authority(), host) {
+        (Some(authority), _) => authority.clone(),
+        (None, Some(host)) => match host.parse::<Authority>() {
+            Ok(authority) => authority,
+            Err(_) => return false,
+        },
+        (None, None) => return false,
+    };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Writes where the API is, whole or not at all.

@@ -73,6 +73,11 @@ impl Slot {
         Self { stable, canary: None }
     }
 
+    /// Every version that takes new work.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        std::iter::once(&self.stable).chain(self.canary.as_ref().map(|canary| &canary.version))
+    }
+
     /// The version that the next piece of work goes to.
     pub(crate) fn pick(&self) -> &Arc<Version> {
         match &self.canary {

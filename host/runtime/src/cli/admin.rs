@@ -1,7 +1,11 @@
 //! The verbs that look at a running application and steer it: clients of its administration.
 
-pub(super) mod client;
+mod client;
+pub(super) mod drain;
+pub(super) mod logs;
+pub(super) mod mail;
 pub(super) mod ps;
+pub(super) mod queues;
 mod table;
 
 use std::io::{ErrorKind, Write as _};

@@ -3,7 +3,12 @@
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+use crate::admin::Logs;
 
 /// How to log.
 #[derive(Debug, Args)]
@@ -24,21 +29,24 @@ enum Format {
 
 impl Log {
     /// Logs to stderr from now on; what components print only if not `quiet`. `RUST_LOG` says how
-    /// much.
-    pub(super) fn start(&self, quiet: bool) {
+    /// much. Answers where the latest lines are kept, with all that components print.
+    pub(super) fn start(&self, quiet: bool) -> Logs {
         // The storage engine reports its housekeeping as information.
         let filter =
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
-        let filter = match "guest=off".parse() {
-            Ok(directive) if quiet => filter.add_directive(directive),
-            _ => filter,
-        };
         let terminal = std::io::stderr().is_terminal();
         let format = self.log_format.unwrap_or(if terminal { Format::Text } else { Format::Json });
-        let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let logs = Logs::default();
+        let registry = tracing_subscriber::registry().with(filter).with(logs.clone());
+        let printed = filter_fn(move |metadata| !quiet || metadata.target() != "guest");
+        let log = fmt::layer().with_writer(std::io::stderr);
         match format {
-            Format::Text => log.with_ansi(terminal).with_target(false).init(),
-            Format::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+            Format::Text => registry.with(log.with_ansi(terminal).with_target(false).with_filter(printed)).init(),
+            Format::Json => {
+                let log = log.json().flatten_event(true).with_current_span(false).with_span_list(false);
+                registry.with(log.with_filter(printed)).init();
+            }
         }
+        logs
     }
 }

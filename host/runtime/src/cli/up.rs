@@ -5,7 +5,6 @@ mod listen;
 mod signals;
 mod systemd;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -77,20 +76,20 @@ fn key_value(text: &str) -> Result<(String, Secret), String> {
 
 impl Up {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        self.log.start(self.quiet);
+        let logs = self.log.start(self.quiet);
         if self.build {
             cli::build::build(&manifest::load(&self.from.manifest())?.manifest, &[])?;
         }
         allow_open_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(self.serve());
+        let result = runtime.block_on(self.serve(logs));
         // Everything that matters has ended. Idle instances, or a compilation that a failed start no
         // longer needs, end with the process.
         std::mem::forget(runtime);
         result
     }
 
-    async fn serve(self) -> Result<ExitCode> {
+    async fn serve(self, logs: admin::Logs) -> Result<ExitCode> {
         let inputs = Inputs {
             manifest: self.from.manifest(),
             config: self.runtime_config_file,
@@ -107,13 +106,15 @@ impl Up {
         let mut signals = Signals::new().context("listen to signals")?;
         // Bound first: a port in use is reported before anything else is done.
         let public = self.listen.open(&declared.config)?;
-        let admin = self.admin.open(&state_dir)?;
+        let admin = self.admin.open(public.certificate(), &state_dir)?;
         let shutdown = CancellationToken::new();
         let grace = self.shutdown_timeout;
         let deployment = Deployment::start(inputs, declared, state_dir.clone(), shutdown.clone(), grace).await?;
-        let administration = admin.as_ref().map(|bound| bound.address);
+        let administration = admin.as_ref().map(admin::Bound::url);
         if let Some(bound) = admin {
-            let routes = admin::routes(admin::Context::new(&manifest.name, Arc::clone(deployment.app())));
+            let app = Arc::clone(deployment.app());
+            let context = admin::Context::new(&manifest.name, app, deployment.clone(), logs, shutdown.clone());
+            let routes = admin::routes(context);
             deployment.tasks().spawn(admin::serve(bound, &state_dir, routes, shutdown.clone(), grace));
         }
         announce(&public, administration, &manifest, &deployment.mail_to().await, self.quiet);
@@ -167,7 +168,7 @@ fn state_dir(given: Option<&Path>, manifest: &Path) -> Result<PathBuf> {
 }
 
 /// Tells people and scripts what runs where.
-fn announce(public: &Public, admin: Option<SocketAddr>, manifest: &Manifest, mail_to: &str, quiet: bool) {
+fn announce(public: &Public, admin: Option<String>, manifest: &Manifest, mail_to: &str, quiet: bool) {
     let url = &public.url;
     println!("Serving {url}");
     if quiet {
@@ -200,8 +201,8 @@ fn announce(public: &Public, admin: Option<SocketAddr>, manifest: &Manifest, mai
     if manifest.components.values().any(|component| component.mail.is_some()) {
         println!("\nMail goes to {mail_to}");
     }
-    if let Some(address) = admin {
-        println!("\nAdministration at http://{address}: `tessera ps --help`");
+    if let Some(url) = admin {
+        println!("\nAdministration at {url}: `tessera ps --help`");
     }
     println!();
 }

@@ -11,6 +11,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use async_trait::async_trait;
+use tessera_capability::mail::Outbox;
+use tessera_capability::queue::Broker;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,6 +25,7 @@ use super::versions::{Action, Change, Entry, Hash, Incoming, Received, Versions}
 use super::{
     Binary, Builder, Declared, Engines, FILES, Inputs, binaries, compile, routes, sources, subscriptions, try_out,
 };
+use crate::admin;
 use crate::app::component::Component;
 use crate::app::slot::{Slot, Version};
 use crate::app::{App, Snapshot, link};
@@ -82,6 +86,17 @@ pub(crate) struct Changed {
     pub(crate) hash: Hash,
     /// What took it before; the same if nothing has changed.
     pub(crate) previous: Hash,
+}
+
+#[async_trait]
+impl admin::Engines for Deployment {
+    async fn broker(&self) -> Arc<dyn Broker> {
+        self.current.lock().await.engines.broker()
+    }
+
+    async fn outbox(&self) -> Option<Arc<dyn Outbox>> {
+        self.current.lock().await.engines.outbox()
+    }
 }
 
 /// How a change is made.

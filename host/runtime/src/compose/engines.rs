@@ -31,6 +31,7 @@ pub(crate) struct Engines {
     blobs: HashMap<String, Arc<dyn blob::Store>>,
     broker: Arc<dyn Broker>,
     mail: Arc<dyn mail::Sender>,
+    outbox: Option<Arc<dyn mail::Outbox>>,
     relays: Vec<Arc<Outbox>>,
     /// Where mail goes, for people.
     pub(crate) mail_to: String,
@@ -88,8 +89,8 @@ impl Engines {
                 databases.insert(label.clone(), Arc::new(opened.database(label, config).await?));
             }
         }
-        let (mail, mail_to) = opened.mail(config).await?;
-        Ok(Self { stores, databases, blobs, broker, mail, relays, mail_to })
+        let (mail, outbox, mail_to) = opened.mail(config).await?;
+        Ok(Self { stores, databases, blobs, broker, mail, outbox, relays, mail_to })
     }
 
     pub(crate) fn key_value(&self, label: &str) -> Result<Arc<dyn kv::Store>> {
@@ -117,6 +118,11 @@ impl Engines {
         Arc::clone(&self.mail)
     }
 
+    /// Where mail is kept for people to look at, if it is.
+    pub(crate) fn outbox(&self) -> Option<Arc<dyn mail::Outbox>> {
+        self.outbox.clone()
+    }
+
     /// Passes on, until `shutdown`, what commits have published but could not pass on themselves.
     pub(crate) async fn relay(&self, shutdown: CancellationToken) {
         loop {
@@ -132,6 +138,9 @@ impl Engines {
         }
     }
 }
+
+/// What sends mail, what keeps it, and where it goes, for people.
+type Post = (Arc<dyn mail::Sender>, Option<Arc<dyn mail::Outbox>>, String);
 
 /// The engines opened so far.
 struct Opened {
@@ -189,14 +198,15 @@ impl Opened {
         }
     }
 
-    async fn mail(&mut self, config: &Config) -> Result<(Arc<dyn mail::Sender>, String)> {
+    async fn mail(&mut self, config: &Config) -> Result<Post> {
         let from = &config.mail.from;
         match &config.mail.engine {
             MailEngine::Outbox => {
                 let dir = self.dir.join("mail");
                 let outbox =
                     maildir::Outbox::open(&dir, from, Arc::clone(&self.clock)).context("open the outbox for mail")?;
-                Ok((Arc::new(outbox), format!("the outbox {}", dir.display())))
+                let outbox = Arc::new(outbox);
+                Ok((Arc::<maildir::Outbox>::clone(&outbox), Some(outbox), format!("the outbox {}", dir.display())))
             }
             MailEngine::Smtp(server) => {
                 let to = format!("{}:{} by SMTP", server.host, server.port);
@@ -214,10 +224,8 @@ impl Opened {
                     root_certificates: server.root_certificates.clone(),
                 };
                 let sent = self.embedded(None).await?.store(SENT);
-                Ok((
-                    Arc::new(smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?),
-                    to,
-                ))
+                let sender = smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?;
+                Ok((Arc::new(sender), None, to))
             }
         }
     }

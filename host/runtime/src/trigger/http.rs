@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
@@ -42,6 +42,9 @@ pub(crate) async fn serve(
 }
 
 async fn answer(app: &App, request: Request<Incoming>, peer: Peer) -> Response<WasiBody> {
+    if app.drain().is_on() {
+        return drained(&request);
+    }
     let snapshot = app.load();
     let (mut parts, body) = request.into_parts();
     let Some(found) = snapshot.routes.find(parts.uri.path()) else {
@@ -63,6 +66,16 @@ async fn answer(app: &App, request: Request<Incoming>, peer: Peer) -> Response<W
     let waits = parts.headers.contains_key(EXPECT);
     let request = Request::from_parts(parts, Unread::new(body, waits));
     target.answer(request).await.unwrap_or_else(|refused| refusal(&refused))
+}
+
+/// What a client reads when an operator wants no new work: whatever balances load goes elsewhere.
+fn drained(request: &Request<Incoming>) -> Response<WasiBody> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "no new requests are taken here now\n");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    if request.version() < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// What a client reads when its request could not be served; the log has the cause.

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::bindings::Rejection;
 use crate::manifest::Consume;
-use crate::stats::Running;
+use crate::stats::{self, Running};
 
 /// How long a lease lasts; it is renewed at a third of it. After a crash of the process a message
 /// waits at most this long on an engine that other processes share.
@@ -49,17 +49,21 @@ impl Consumer {
         let permits = Arc::new(Semaphore::new(self.consume.concurrency));
         let running = TaskTracker::new();
         let cut_off = CancellationToken::new();
-        let work = Arc::new(Work { app, broker, consumer: self });
+        let done = app.group(self.consume.group.as_str());
+        let work = Arc::new(Work { app, broker, done, consumer: self });
         let group = &work.consumer.consume.group;
         loop {
             let receive = async {
+                work.app.drain().until(false).await;
                 let first = Arc::clone(&permits).acquire_owned().await.ok();
                 let max = permits.available_permits().saturating_add(1).min(BATCH);
                 (first, work.broker.receive(group, max, LEASE, WAIT).await)
             };
             let (mut first, received) = tokio::select! {
-                received = receive => received,
+                biased;
                 () = stop.cancelled() => break,
+                () = drained(&work.app) => continue,
+                received = receive => received,
             };
             match received {
                 Ok(deliveries) => {
@@ -91,6 +95,15 @@ impl Consumer {
     }
 }
 
+/// Ends when an operator wants no new work to begin, while there is some to wait for.
+async fn drained(app: &App) {
+    if app.drain().is_on() {
+        // The next message waits for the end of it.
+        return std::future::pending().await;
+    }
+    app.drain().until(true).await;
+}
+
 /// What became of a delivery.
 enum Outcome {
     Handled,
@@ -105,6 +118,8 @@ enum Outcome {
 struct Work {
     app: Arc<App>,
     broker: Arc<dyn Broker>,
+    /// Where it counts what it did.
+    done: Arc<stats::Group>,
     consumer: Consumer,
 }
 
@@ -126,6 +141,11 @@ impl Work {
                 () = cut_off.cancelled() => Outcome::Returned,
             }
         };
+        match &outcome {
+            Outcome::Handled => self.done.handled.increment(),
+            Outcome::Failed(..) | Outcome::Hopeless(_) => self.done.failed.increment(),
+            Outcome::Returned | Outcome::Lost => {}
+        }
         let component = &*self.consumer.component;
         match &outcome {
             Outcome::Handled => tracing::debug!(component, %queue, %id, attempt, "handled"),

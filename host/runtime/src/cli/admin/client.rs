@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, BodyReader};
 
 use crate::admin::{self, Problem, Token};
 
@@ -64,6 +65,42 @@ impl Client {
         self.decode(request.call())
     }
 
+    /// Asks for something that may be long or without end.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn stream(&self, path: &str) -> Result<BodyReader<'static>> {
+        let request = self.agent.get(self.at(path)).header("authorization", self.authorization.expose_secret());
+        Ok(self.checked(request.call())?.into_body().into_reader())
+    }
+
+    /// Does something.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let request = self.agent.post(self.at(path)).header("authorization", self.authorization.expose_secret());
+        self.decode(request.send_json(body))
+    }
+
+    /// Does something that has no answer.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn post_empty(&self, path: &str) -> Result<()> {
+        let request = self.agent.post(self.at(path)).header("authorization", self.authorization.expose_secret());
+        self.checked(request.send_empty()).map(drop)
+    }
+
+    /// Takes something back.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let request = self.agent.delete(self.at(path)).header("authorization", self.authorization.expose_secret());
+        self.decode(request.call())
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
@@ -99,5 +136,19 @@ impl Client {
             ),
             other => anyhow!(other).context(format!("the application at {} does not answer", self.url)),
         }
+    }
+}
+
+/// A name as a part of a path.
+pub(crate) fn segment(name: &str) -> String {
+    // Spaces would come out as `+`, which only means a space in a query.
+    form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_name_is_one_segment() {
+        assert_eq!(super::segment("a/b c?d+é"), "a%2Fb%20c%3Fd%2B%C3%A9");
     }
 }

@@ -24,11 +24,13 @@ impl Ps {
 }
 
 fn text(status: &Status) -> String {
-    let header = ["COMPONENT", "VERSION", "INSTANCES", "MEMORY", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P99"];
+    let header =
+        ["COMPONENT", "VERSION", "ROLE", "INSTANCES", "MEMORY", "REQUESTS", "ERRORS", "IN FLIGHT", "P50", "P99"];
     let rows = status.components.iter().map(|component| {
         vec![
             component.id.clone(),
             table::short(&component.digest),
+            component.role.name().to_owned(),
             component.instances.to_string(),
             table::bytes(component.memory),
             component.requests.to_string(),
@@ -38,7 +40,8 @@ fn text(status: &Status) -> String {
             table::millis(component.p99_ms),
         ]
     });
-    let table = table::render(&header, &[2, 3, 4, 5, 6, 7, 8], rows);
+    let table = table::render(&header, &[3, 4, 5, 6, 7, 8, 9], rows);
     let uptime = table::duration(status.uptime_seconds);
-    format!("{} (pid {}, up {uptime})\n\n{table}", status.application, status.pid)
+    let draining = if status.draining { ", taking no new work" } else { "" };
+    format!("{} (pid {}, up {uptime}{draining})\n\n{table}", status.application, status.pid)
 }

@@ -50,6 +50,17 @@ pub(super) fn short(digest: &str) -> String {
     digest.get(..12).unwrap_or(digest).to_owned()
 }
 
+/// What components wrote must not steer the operator's terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control() && c != '\t';
+            let plain = (!escaped).then_some(c);
+            plain.into_iter().chain(escaped.then(|| c.escape_default()).into_iter().flatten())
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
