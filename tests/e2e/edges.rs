@@ -16,6 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["app", "server"],
     &["engine"],
     &["bindings", "state", "stdio"],
+    &["network"],
     &["cpu", "grants", "variables"],
     &["config", "exceeded", "manifest", "stats"],
     &["diagnostic"],

@@ -78,10 +78,6 @@ async fn without_a_grant_everything_is_denied() {
     }
     let fetched = fixture.probe(&format!("bare/http/-?http://127.0.0.1:{port}/"), "").await;
     assert!(fetched.contains("HttpRequestDenied"), "{fetched}");
-    let connected = fixture.probe(&format!("bare/socket/-?127.0.0.1:{port}"), "").await;
-    assert!(connected.starts_with("error:"), "{connected}");
-    let resolved = fixture.probe("bare/resolve/-?localhost", "").await;
-    assert!(resolved.starts_with("error:"), "{resolved}");
     for file in ["/public.txt", "public.txt", "/etc/passwd", "../secret.txt", "spin.toml"] {
         let read = fixture.probe(&format!("bare/file/-?{file}"), "").await;
         assert!(read.starts_with("error:"), "{file}: {read}");
@@ -160,4 +156,102 @@ async fn a_grant_is_for_what_it_names() {
     let written = fixture.probe("granted/write-file/-?/public.txt", "mine").await;
     assert!(written.starts_with("error:"), "{written}");
     assert_eq!(fixture.probe("granted/file/-?/public.txt", "").await, "for everybody");
+}
+
+/// Every door, what is tried at it, and what the log says about it: once.
+const DOORS: &[(&str, &str, &[&str])] = &[
+    ("kv-get/shelf", "Denied", &["key-value store `shelf`", "`key_value_stores`"]),
+    ("kv-set/shelf", "Denied", &["key-value store `shelf`", "`key_value_stores`"]),
+    ("kv-list/shelf", "Denied", &["key-value store `shelf`", "`key_value_stores`"]),
+    ("kv-publish/shelf?work", "Denied", &["key-value store `shelf`", "`key_value_stores`"]),
+    ("blob-head/box", "Denied", &["blob store `box`", "`tool.tessera.blob_stores`"]),
+    ("blob-put/glass", "Denied", &["blob store `glass`", "`tool.tessera.blob_stores`"]),
+    ("blob-delete/glass", "Denied", &["writing to blob store `glass`", "`tool.tessera.blob_stores`"]),
+    ("publish/work", "Denied", &["publishing to queue `work`", "`tool.tessera.publish`"]),
+    ("mail/-?ada@example.org", "Denied", &["`tool.tessera.mail`"]),
+    ("http/-?http://example.com/", "HttpRequestDenied", &["`http://example.com`", "`allowed_outbound_hosts`"]),
+    ("http/-?http://127.0.0.1:9/", "HttpRequestDenied", &["`http://127.0.0.1:9`", "`allowed_outbound_hosts`"]),
+    ("http/-?http://other.spin.internal/", "HttpRequestDenied", &["other.spin.internal", "`allowed_outbound_hosts`"]),
+    ("http/-?http://self.alt/", "HttpRequestDenied", &["self.alt", "`allowed_outbound_hosts`"]),
+    ("socket/-?127.0.0.1:9", "error:", &["`tcp://127.0.0.1:9`", "`allowed_outbound_hosts`"]),
+    ("socket/-?1.1.1.1:53", "error:", &["`tcp://1.1.1.1:53`", "`allowed_outbound_hosts`"]),
+    ("socket/-?name.example:80", "error:", &["looking up `name.example`", "`allowed_outbound_hosts`"]),
+    ("socket3/-?127.0.0.1:9", "AccessDenied", &["`tcp://127.0.0.1:9`", "`allowed_outbound_hosts`"]),
+    ("udp/-?127.0.0.1:9", "error:", &["`udp://127.0.0.1:9`", "`allowed_outbound_hosts`"]),
+    ("udp3/-?1.1.1.1:53", "AccessDenied", &["`udp://1.1.1.1:53`", "`allowed_outbound_hosts`"]),
+    ("listen/-?127.0.0.1:0", "error:", &["listening on `127.0.0.1:0`"]),
+    ("listen/-?0.0.0.0:0", "error:", &["listening on `0.0.0.0:"]),
+    ("listen3/-", "AccessDenied", &["listening on"]),
+    ("resolve/-?localhost", "error:", &["looking up `localhost`", "`allowed_outbound_hosts`"]),
+    ("resolve3/-?secret.evil.example", "AccessDenied", &["`secret.evil.example`", "`allowed_outbound_hosts`"]),
+];
+
+#[tokio::test]
+async fn every_door_is_shut_and_every_attempt_is_logged_once() {
+    let fixture = Fixture::start(
+        "[[trigger.http]]\nroute = \"/escape/...\"\ncomponent = \"escape\"\n\
+         [component.escape]\nsource = \"<probe>\"\ntool.tessera.blob_stores = { glass = \"read\" }\n\
+         [[trigger.http]]\nroute = { private = true }\ncomponent = \"other\"\n\
+         [component.other]\nsource = \"<probe>\"\nkey_value_stores = [\"shelf\"]\n\
+         tool.tessera.blob_stores = { box = \"read\" }\nvariables = { secret = \"x\" }\nenvironment = { SECRET = \"x\" }\n\
+         [component.sink]\nsource = \"<consumer>\"\nkey_value_stores = [\"attempts\"]\n\
+         tool.tessera.consume = [{ queue = \"work\" }]\n",
+    );
+    for (number, (path, outcome, said)) in DOORS.iter().enumerate() {
+        let before = denials(&fixture);
+        let answer = fixture.probe(&format!("escape/{path}"), "x").await;
+        assert!(answer.contains(outcome), "{path}: {answer}");
+        // What the next attempt logs comes after all that this one does.
+        let marker = format!("marker {number}");
+        fixture.probe(&format!("escape/print/-?{}", marker.replace(' ', "+")), "").await;
+        fixture.server.log.line_with(&[&marker.replace(' ', "+"), "stderr"]);
+        let new = denials(&fixture).split_off(before.len());
+        assert_eq!(new.len(), 1, "{path}: {new:#?}");
+        for said in said.iter().chain(&["escape"]) {
+            assert!(new[0].contains(said), "{path}: {said} is not in {}", new[0]);
+        }
+    }
+    assert_eq!(fixture.probe("escape/environment/-", "").await, "");
+    assert_eq!(fixture.probe("escape/variable/secret", "").await, "Undefined");
+}
+
+/// The lines of the log that tell of a missing grant.
+fn denials(fixture: &Fixture) -> Vec<String> {
+    fixture.server.log.text().lines().filter(|line| line.contains("denied: ")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn files_are_reached_only_through_mounts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir_all(directory.path().join("site/deep")).expect("room");
+    std::fs::write(directory.path().join("site/index.html"), "for everybody").expect("room");
+    std::fs::write(directory.path().join("secret.txt"), "for nobody").expect("room");
+    for (target, link) in [("../secret.txt", "site/out"), ("/etc", "site/etc"), ("index.html", "site/in")] {
+        std::os::unix::fs::symlink(target, directory.path().join(link)).expect("room");
+    }
+    let fixture = Fixture::start_in(
+        directory,
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"a\"\n[component.a]\nsource = \"<probe>\"\n\
+         files = [{ source = \"site\", destination = \"/site\" }]\n",
+    );
+    for inside in ["/site/index.html", "/site/deep/../index.html", "/site/in"] {
+        assert_eq!(fixture.probe(&format!("a/file/-?{inside}"), "").await, "for everybody", "{inside}");
+    }
+    for outside in [
+        "/site/out",
+        "/site/etc/passwd",
+        "/site/../secret.txt",
+        "/site/deep/../../secret.txt",
+        "/secret.txt",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "secret.txt",
+    ] {
+        let read = fixture.probe(&format!("a/file/-?{outside}"), "").await;
+        assert!(read.starts_with("error:"), "{outside}: {read}");
+    }
+    for file in ["/site/index.html", "/site/new.txt", "/site/out", "/new.txt"] {
+        let written = fixture.probe(&format!("a/write-file/-?{file}"), "mine").await;
+        assert!(written.starts_with("error:"), "{file}: {written}");
+    }
 }

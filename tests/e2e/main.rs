@@ -4,8 +4,8 @@
 //! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
-//! - [`grants`], [`limits`], [`http`], [`queue`], [`spin_http`], [`start`]: what the host promises to any
-//!   component;
+//! - [`grants`], [`limits`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`]: what the host promises to
+//!   any component;
 //! - [`tls`]: HTTPS;
 //! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`variables`]: where variables get their values;
@@ -26,6 +26,7 @@ mod grants;
 mod http;
 mod limits;
 mod memory;
+mod network;
 mod queue;
 mod spin;
 mod spin_binaries;

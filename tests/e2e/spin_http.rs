@@ -125,3 +125,113 @@ async fn nobody_outside_passes_for_a_component() {
         Client::new().get(format!("{}/base/headers/x", fixture.server.url)).header("host", "probe.spin.internal");
     assert_eq!(request.send().await.expect("an answer").status(), StatusCode::BAD_REQUEST);
 }
+
+const CHAINED: &str = r#"
+[[trigger.http]]
+route = "/front/..."
+component = "front"
+
+[[trigger.http]]
+route = { private = true }
+component = "back"
+
+[[trigger.http]]
+route = "/bare/..."
+component = "bare"
+
+[[trigger.http]]
+route = "/old/..."
+component = "old"
+
+[[trigger.http]]
+route = "/tea"
+static_response = { body = "stout" }
+
+[component.front]
+source = "<probe>"
+allowed_outbound_hosts = ["http://back.spin.internal", "https://front.spin.internal", "http://ghost.spin.internal", "http://self"]
+
+[component.back]
+source = "<probe>"
+allowed_outbound_hosts = ["http://*.spin.internal"]
+environment = { COLOUR = "blue" }
+
+[component.bare]
+source = "<probe>"
+allowed_outbound_hosts = ["http://other.spin.internal", "http://127.0.0.1"]
+
+[component.old]
+source = "<wasi02>"
+allowed_outbound_hosts = ["http://*.spin.internal", "https://self.alt"]
+"#;
+
+#[tokio::test]
+async fn a_component_calls_another_by_name_without_a_connection() {
+    let fixture = Fixture::start(CHAINED);
+    assert_eq!(get(&fixture, "/back/environment/-").await.0, StatusCode::NOT_FOUND, "its route is private");
+    let (_, called) = get(&fixture, "/front/get/-?http://back.spin.internal/x/headers/y").await;
+    let lines: Vec<_> = called.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "200 http://back.spin.internal/x/headers/y",
+            "spin-base-path: /",
+            "spin-client-addr: 0.0.0.0:0",
+            "spin-component-route: ",
+            "spin-full-url: http://back.spin.internal/x/headers/y",
+            "spin-matched-route: /...",
+            "spin-path-info: /x/headers/y",
+            "spin-raw-component-route: /...",
+        ]
+    );
+    // The scheme does not matter, and WASI 0.2 calls as 0.3 does.
+    for path in [
+        "/front/get/-?https://back.spin.internal/x/environment/-",
+        "/old/x?get=http://back.spin.internal/x/environment/-",
+    ] {
+        assert_eq!(get(&fixture, path).await.1, "200 COLOUR=blue\n", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_granted_or_not_there_is_not_called() {
+    let fixture = Fixture::start(CHAINED);
+    for (url, error) in [
+        ("http://back.spin.internal/x/environment/-", "HttpRequestDenied"),
+        ("http://bare.spin.internal/x/environment/-", "HttpRequestDenied"),
+        ("http://self.alt/tea", "HttpRequestDenied"),
+    ] {
+        let (_, answer) = get(&fixture, &format!("/bare/get/-?{url}")).await;
+        assert!(answer.contains(error), "{url}: {answer}");
+    }
+    fixture.server.log.line_with(&["denied", "back.spin.internal", "allowed_outbound_hosts", "bare"]);
+    let (_, answer) = get(&fixture, "/front/get/-?http://ghost.spin.internal/").await;
+    assert!(answer.contains("DestinationNotFound"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_application_calls_itself_by_route() {
+    let fixture = Fixture::start(CHAINED);
+    for path in
+        ["/front/get/-?http://self.alt/tea", "/front/get/-?/tea", "/old/x?get=/tea", "/old/x?get=http://self.alt/tea"]
+    {
+        assert_eq!(get(&fixture, path).await.1, "200 stout", "{path}");
+    }
+    let (_, own) = get(&fixture, "/front/get/-?http://self.alt/front/headers/x").await;
+    let url = format!("{}/front/headers/x", fixture.server.url);
+    assert!(own.starts_with(&format!("200 {url}\n")), "{own}");
+    assert!(own.contains("spin-path-info: /headers/x\n"), "{own}");
+    let (_, answer) = get(&fixture, "/front/get/-?http://self.alt/nowhere").await;
+    assert!(answer.starts_with("404"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_circle_of_calls_is_refused_and_harms_nobody() {
+    let fixture = Fixture::start(CHAINED);
+    let (status, answer) = get(&fixture, "/front/loop/front").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(answer.contains("LoopDetected") && answer.starts_with("200 200 200"), "{answer}");
+    let line = fixture.server.log.line_with(&["refused: a chain of 17 calls"]);
+    assert!(line.contains("front"), "{line}");
+    assert_eq!(get(&fixture, "/tea").await.1, "stout");
+}

@@ -13,8 +13,9 @@ pub(crate) mod link;
 pub(crate) mod slot;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
+use ::http::Uri;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::app::component::Component;
@@ -52,9 +53,22 @@ pub(crate) struct App {
     drain: Drain,
     versions: Mutex<Vec<Weak<Component>>>,
     groups: Mutex<BTreeMap<String, Arc<stats::Group>>>,
+    /// The URL that it serves at, without a path.
+    origin: OnceLock<Uri>,
 }
 
 impl App {
+    /// It serves HTTP at this URL.
+    pub(crate) fn serves_at(&self, origin: Uri) {
+        // There is one public listener, so a second time would change nothing.
+        _ = self.origin.set(origin);
+    }
+
+    /// The URL that it serves at, if it does yet.
+    pub(crate) fn origin(&self) -> Option<&Uri> {
+        self.origin.get()
+    }
+
     /// The state now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()

@@ -30,7 +30,9 @@ use crate::app::{App, files};
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
 use crate::manifest::{self, Files, Handler, Limits, Manifest, Resolved};
+use crate::network::{Common, Network};
 use crate::state::State;
+use crate::trigger::http;
 
 /// Where, in the state directory, the files are that components may read.
 const FILES: &str = "files";
@@ -199,6 +201,7 @@ impl Builder<'_> {
             variables: resolved.variables.clone(),
             hosts: resolved.outbound_hosts.clone(),
         });
+        let network = self.network(grants)?;
         let mounts = match previous {
             Some(previous) => previous.mounts.clone(),
             None => self.files(id, &declared.files, &declared.exclude_files)?,
@@ -207,7 +210,7 @@ impl Builder<'_> {
         let component = self.link(id, |pre, hash| {
             let (limits, reuse, wagi) = (declared.limits, declared.reuse, declared.wagi.clone());
             let environment = declared.environment.clone();
-            Component::new(pre, hash, Settings { grants, limits, reuse, environment, mounts, turns, wagi })
+            Component::new(pre, hash, Settings { network, limits, reuse, environment, mounts, turns, wagi })
         })?;
         if !declared.consume.is_empty() && component.consumer().is_none() {
             bail!(
@@ -234,7 +237,7 @@ impl Builder<'_> {
             hosts: manifest::AllowedHosts::default(),
         });
         let settings = Settings {
-            grants,
+            network: self.network(grants)?,
             limits: Limits::default(),
             reuse: None,
             environment: BTreeMap::new(),
@@ -243,6 +246,12 @@ impl Builder<'_> {
             wagi: None,
         };
         self.link(id, |pre, hash| Component::new(pre, hash, settings))
+    }
+
+    fn network(&self, grants: Arc<Grants>) -> Result<Arc<Network>> {
+        let common = Common { chain: http::chain(Arc::downgrade(self.app)), config: self.engines.network.clone() };
+        let id = Arc::clone(&grants.component);
+        Network::new(grants, common).with_context(|| format!("component `{id}`: set up TLS for its connections"))
     }
 
     fn files(&self, id: &str, files: &[Files], exclude: &[String]) -> Result<Vec<crate::app::component::Mount>> {

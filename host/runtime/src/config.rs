@@ -10,6 +10,7 @@
 
 mod engines;
 mod listen;
+mod network;
 mod reader;
 mod variables;
 
@@ -22,14 +23,25 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Sqlite, Tls};
 pub(crate) use listen::Https;
+pub(crate) use network::{ClientTls, Identity, Network, Roots};
 use reader::Reader;
 pub(crate) use variables::{VariablesProvider, Vault};
 
 use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};
 
 /// The tables that the file may have.
-const SECTIONS: &[&str] =
-    &["key_value_store", "sqlite_database", "blob_store", "queue", "mail", "tls", "variables_provider"];
+const SECTIONS: &[&str] = &[
+    "key_value_store",
+    "sqlite_database",
+    "blob_store",
+    "queue",
+    "mail",
+    "tls",
+    "variables_provider",
+    "outbound_networking",
+    "outbound_http",
+    "client_tls",
+];
 
 /// Which engines to use. The default is what an absent file means: everything embedded.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) variables: Vec<VariablesProvider>,
     /// TLS of the public listener; `None`: plain HTTP.
     pub(crate) tls: Option<Https>,
+    /// About outgoing connections.
+    pub(crate) network: Network,
 }
 
 /// How secrets outside the file are read.
@@ -150,6 +164,9 @@ pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Co
             "variables_provider" | "config_provider" => {
                 config.variables.extend(variables::variables_providers(&mut reader, value));
             }
+            "outbound_networking" => network::networking(&mut reader, value, &mut config.network),
+            "outbound_http" => network::http(&mut reader, value, &mut config.network),
+            "client_tls" => network::client_tls(&mut reader, value, &mut config.network),
             other => reader.unknown("key", key.span(), other, SECTIONS),
         }
     }

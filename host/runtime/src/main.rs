@@ -1,8 +1,8 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
 //!
 //! Modules import downwards only: `cli -> compose -> {admin, trigger} -> {app, server} -> engine ->
-//! {bindings, state, stdio} -> {cpu, grants} -> {config, exceeded, manifest, stats} -> diagnostic`;
-//! only `compose` knows concrete engines.
+//! {bindings, state, stdio} -> network -> {cpu, grants, variables} -> {config, exceeded, manifest, stats} ->
+//! diagnostic`; only `compose` knows concrete engines.
 
 mod admin;
 mod app;
@@ -16,6 +16,7 @@ mod engine;
 mod exceeded;
 mod grants;
 mod manifest;
+mod network;
 mod server;
 mod state;
 mod stats;

@@ -16,6 +16,7 @@ mod limits;
 mod names;
 mod queues;
 mod route;
+mod scope;
 mod template;
 mod validate;
 mod variables;
@@ -30,9 +31,10 @@ use std::path::{Path, PathBuf};
 pub(crate) use component::{
     BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, StaticResponse,
 };
-pub(crate) use hosts::AllowedHosts;
+pub(crate) use hosts::{AllowedHosts, Destination};
 pub(crate) use limits::{Limits, Reuse};
 pub(crate) use route::{RESERVED, Route, Segment};
+pub(crate) use scope::is_public;
 pub(crate) use secrecy::SecretString as Secret;
 pub(crate) use template::Template;
 pub(crate) use variables::{Resolved, resolve_variables};

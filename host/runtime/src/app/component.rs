@@ -16,8 +16,8 @@ use crate::app::life::Life;
 use crate::bindings::{QueueConsumerPre, legacy_http};
 use crate::cpu::Turns;
 use crate::engine;
-use crate::grants::Grants;
 use crate::manifest::{Limits, Reuse};
+use crate::network::{Names, Network};
 use crate::state::State;
 use crate::stats::Stats;
 use crate::stdio::{GuestOutput, LogRate};
@@ -35,8 +35,8 @@ pub(crate) struct Mount {
 
 /// What the manifest says about a component, as its instances need it.
 pub(crate) struct Settings {
-    /// What it may use.
-    pub(crate) grants: Arc<Grants>,
+    /// What it may use, and reach over the network.
+    pub(crate) network: Arc<Network>,
     /// How much of it.
     pub(crate) limits: Limits,
     /// How many requests an instance may serve; `None`: what its version of WASI suggests.
@@ -84,7 +84,7 @@ pub(crate) struct Component {
     pub(crate) pre: InstancePre<State>,
     consumer: Option<QueueConsumerPre<State>>,
     engine: Engine,
-    grants: Arc<Grants>,
+    network: Arc<Network>,
     environment: BTreeMap<String, String>,
     pub(crate) mounts: Vec<Mount>,
     pub(crate) wagi: Option<String>,
@@ -92,23 +92,24 @@ pub(crate) struct Component {
 
 impl Component {
     pub(crate) fn new(pre: InstancePre<State>, hash: Arc<str>, settings: Settings) -> Self {
-        let Settings { grants, limits, reuse, environment, mounts, turns, wagi } = settings;
+        let Settings { network, limits, reuse, environment, mounts, turns, wagi } = settings;
+        let id = Arc::clone(&network.grants().component);
         Self {
-            id: Arc::clone(&grants.component),
+            admission: Arc::new(Admission::new(Arc::clone(&id), &limits)),
+            id,
             version: Identity { hash, since: SystemTime::now() },
             life: Life::default(),
             stats: Arc::default(),
             limits,
             reuse,
-            admission: Arc::new(Admission::new(Arc::clone(&grants.component), &limits)),
             turns,
-            log_rate: Arc::new(LogRate::new(Arc::clone(&grants.component), limits.log_rate)),
+            log_rate: Arc::new(LogRate::new(Arc::clone(&network.grants().component), limits.log_rate)),
             connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),
             consumer: QueueConsumerPre::new(pre.clone()).ok(),
             engine: pre.engine().clone(),
             pre,
-            grants,
+            network,
             environment,
             mounts,
             wagi,
@@ -132,7 +133,10 @@ impl Component {
             wasi.preopened_dir(&mount.directory, &mount.path, FsPerms::ReadOnly)?;
         }
         change(&mut wasi);
-        let state = State::new(Arc::clone(&self.grants), wasi.build(), &self.limits, &self.connections, &self.stats);
+        let names = Arc::<Names>::default();
+        self.network.open_sockets(&mut wasi, &names);
+        let network = Arc::clone(&self.network);
+        let state = State::new(network, wasi.build(), names, &self.limits, &self.connections, &self.stats);
         Ok(engine::store(&self.engine, state, &self.turns, self.limits.resources))
     }
 

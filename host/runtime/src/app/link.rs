@@ -6,12 +6,13 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem, Type};
 use wasmtime::component::{Component as Compiled, Linker, Val};
 use wasmtime::error::Context as _;
-use wasmtime::{Engine, Result, bail, format_err};
+use wasmtime::{AsContextMut as _, Engine, Result, StoreContextMut, bail, format_err};
 
 use super::App;
 use crate::bindings::{self, legacy_http, snapshots};
 use crate::exceeded::Exceeded;
 use crate::manifest::Limits;
+use crate::network::{self, SessionView as _};
 use crate::state::State;
 use crate::stats::Running;
 
@@ -41,6 +42,7 @@ pub(crate) fn host(engine: &Engine) -> Result<Linker<State>> {
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    network::add_to_linker(&mut linker)?;
     bindings::add_to_linker(&mut linker, State::grants, State::spin)?;
     legacy_http::add_to_linker(&mut linker)?;
     Ok(linker)
@@ -115,18 +117,30 @@ fn interface(
             bail!("`{name}` of `{import}` has resources or streams, which cannot go from one component to another");
         }
         if function.async_() {
-            linker.func_new_concurrent(name, move |_, _, params, results| {
+            linker.func_new_concurrent(name, move |accessor, _, params, results| {
                 let call = Arc::clone(&call);
-                Box::pin(async move { call.call(params, results).await })
+                Box::pin(async move {
+                    let depth = accessor.with(|mut access| depth(access.as_context_mut()))?;
+                    call.call(depth, params, results).await
+                })
             })?;
         } else {
-            linker.func_new_async(name, move |_, _, params, results| {
+            linker.func_new_async(name, move |store, _, params, results| {
                 let call = Arc::clone(&call);
-                Box::new(async move { call.call(params, results).await })
+                Box::new(async move {
+                    let depth = depth(store)?;
+                    call.call(depth, params, results).await
+                })
             })?;
         }
     }
     Ok(())
+}
+
+/// How deep in a chain of calls by URL the caller is: a chain goes on behind other calls.
+fn depth(mut store: StoreContextMut<'_, State>) -> Result<u8> {
+    let stack: Vec<_> = store.async_call_stack()?.collect();
+    Ok(store.data_mut().session().depths.of(stack.into_iter()))
 }
 
 fn same(one: &ComponentFunc, two: &ComponentFunc) -> bool {
@@ -160,12 +174,12 @@ struct Call {
 }
 
 impl Call {
-    async fn call(self: Arc<Self>, params: &[Val], results: &mut [Val]) -> Result<()> {
+    async fn call(self: Arc<Self>, depth: u8, params: &[Val], results: &mut [Val]) -> Result<()> {
         let count = results.len();
         let params = params.to_vec();
         // A task of its own: what the callee computes must not hold up the other requests that
         // share the caller's instance. Dropping the call ends it.
-        let task = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run(params, count)));
+        let task = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run(depth, params, count)));
         let values = task.await.map_err(wasmtime::Error::from).flatten().with_context(|| {
             format!("call `{}` of `{}` in component `{}`", self.function, self.interface, self.component)
         })?;
@@ -175,7 +189,7 @@ impl Call {
         Ok(())
     }
 
-    async fn run(self: Arc<Self>, params: Vec<Val>, count: usize) -> Result<Vec<Val>> {
+    async fn run(self: Arc<Self>, depth: u8, params: Vec<Val>, count: usize) -> Result<Vec<Val>> {
         let app = self.app.upgrade().context("the application is gone")?;
         let callee = app.load().component(&self.component).cloned().context("the component is gone")?;
         let limits = &callee.limits;
@@ -187,6 +201,7 @@ impl Call {
                 .get_export_index(interface.as_ref(), self.function.as_str())
                 .context("the component no longer exports it")?;
             let mut store = callee.store()?;
+            store.data_mut().session().depths.set_base(depth);
             let cpu = Arc::clone(&store.data().cpu);
             cpu.allow(limits.cpu_time.unwrap_or(Limits::CPU_TIME));
             let compute = async {

@@ -119,6 +119,7 @@ impl Up {
         }
         announce(&public, administration, &manifest, &deployment.mail_to().await, self.quiet);
         let (url, certificate) = (public.url.clone(), public.certificate());
+        deployment.app().serves_at(url.parse().context("the application's own URL")?);
         public.serve(deployment.app(), deployment.tasks(), &shutdown, grace)?;
         systemd::ready(&url);
         tokio::spawn(systemd::watchdog());

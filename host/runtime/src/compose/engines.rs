@@ -35,6 +35,8 @@ pub(crate) struct Engines {
     relays: Vec<Arc<Outbox>>,
     /// Where mail goes, for people.
     pub(crate) mail_to: String,
+    /// What the operator says about outgoing connections.
+    pub(crate) network: config::Network,
 }
 
 impl Engines {
@@ -90,7 +92,8 @@ impl Engines {
             }
         }
         let (mail, outbox, mail_to) = opened.mail(config).await?;
-        Ok(Self { stores, databases, blobs, broker, mail, outbox, relays, mail_to })
+        let network = config.network.clone();
+        Ok(Self { stores, databases, blobs, broker, mail, outbox, relays, mail_to, network })
     }
 
     pub(crate) fn key_value(&self, label: &str) -> Result<Arc<dyn kv::Store>> {

@@ -65,6 +65,17 @@ impl<'a> Reader<'a> {
         self.directory.join(path)
     }
 
+    /// The text of a file that the configuration names.
+    pub(super) fn file(&mut self, file: &Spanned<String>) -> Option<String> {
+        let path = self.path(file.get_ref());
+        (self.readers.file)(&path)
+            .map_err(|error| {
+                let message = format!("cannot read {}: {error}", path.display());
+                self.error(file.span(), message, "give the path of a file that this user may read");
+            })
+            .ok()
+    }
+
     /// Tables in a table, by label.
     pub(super) fn labelled<T>(
         &mut self,

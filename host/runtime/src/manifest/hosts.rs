@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::scope::{Scope, scope};
+
 /// The destinations that one component may reach; none by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct AllowedHosts(Vec<Rule>);
@@ -39,10 +41,74 @@ impl AllowedHosts {
     /// True if a connection may be made. Without a port, that of the scheme counts. Schemes and
     /// host names are compared without regard to case; `host` may be a bracketed IPv6 address.
     pub(crate) fn allows(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
-        let Some(port) = port.or_else(|| default_port(&scheme.to_ascii_lowercase())) else { return false };
-        self.0
-            .iter()
-            .any(|rule| rule.scheme(scheme) && rule.host.is(host) && (rule.ports.0..=rule.ports.1).contains(&port))
+        self.matching(scheme, port).any(|rule| rule.host.is(host))
+    }
+}
+
+/// How one is connected to a destination.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    /// The scheme of its URL; `tcp` or `udp` for sockets.
+    pub(crate) scheme: &'a str,
+    /// A name or an address, perhaps in brackets.
+    pub(crate) host: &'a str,
+    /// The port; `None`: that of the scheme.
+    pub(crate) port: Option<u16>,
+}
+
+impl AllowedHosts {
+    /// True if a connection to `address`, which is what the destination's host resolved to, may be
+    /// made. Whoever controls a name's records must not reach what only this machine reaches, so
+    ///
+    /// - a public address is reached by every entry that allows the destination;
+    /// - any other by an entry with that address, or a network that holds it;
+    /// - one of a private network also by an entry with exactly this name;
+    /// - one of this machine also by an entry with the name `localhost`, or a name below it.
+    ///
+    /// Wildcards name nothing, nor does the network of all addresses.
+    pub(crate) fn allows_address(&self, to: Destination<'_>, address: IpAddr) -> bool {
+        if !self.allows(to.scheme, to.host, to.port) {
+            return false;
+        }
+        let address = address.to_canonical();
+        let scope = scope(address);
+        scope == Scope::Public
+            || self.matching(to.scheme, to.port).any(|rule| match &rule.host {
+                Host::Network(network) => network.prefix_len() > 0 && network.contains(&address),
+                Host::Name(name) => {
+                    let named = name.eq_ignore_ascii_case(to.host);
+                    named && (scope == Scope::Private || name == "localhost" || name.ends_with(".localhost"))
+                }
+                Host::Any | Host::Own | Host::Below(_) => false,
+            })
+    }
+
+    /// True if a name may be looked up: an entry could allow a connection to it.
+    pub(crate) fn allows_lookup(&self, name: &str) -> bool {
+        self.0.iter().any(|rule| rule.host.is(name) && rule.host != Host::Own)
+    }
+
+    /// True if the application itself may be called by its routes: `self`.
+    pub(crate) fn allows_own(&self) -> bool {
+        self.http().any(|rule| matches!(rule.host, Host::Any | Host::Own))
+    }
+
+    /// True if the component with this host name, such as `auth.spin.internal`, may be called. The
+    /// scheme and the port do not matter where the name is given.
+    pub(crate) fn allows_component(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+        self.http().any(|rule| matches!(rule.host, Host::Name(_) | Host::Below(_)) && rule.host.is(host))
+            || self.allows(scheme, host, port)
+    }
+
+    /// The entries for URLs of HTTP.
+    fn http(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(|rule| rule.scheme("http") || rule.scheme("https"))
+    }
+
+    /// The entries for a scheme and a port, whatever their hosts.
+    fn matching(&self, scheme: &str, port: Option<u16>) -> impl Iterator<Item = &Rule> {
+        let port = port.or_else(|| default_port(&scheme.to_ascii_lowercase()));
+        self.0.iter().filter(move |rule| rule.scheme(scheme) && port.is_some_and(|port| rule.has_port(port)))
     }
 }
 
@@ -87,6 +153,10 @@ impl Rule {
             (None, None) => return Err("any scheme needs a port: add one, such as `:443`, or `:*` for any".to_owned()),
         };
         Ok(Self { scheme, host, ports })
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        (self.ports.0..=self.ports.1).contains(&port)
     }
 
     fn scheme(&self, scheme: &str) -> bool {
@@ -253,6 +323,87 @@ mod tests {
     fn a_scheme_without_a_usual_port_needs_one() {
         assert!(!allows("*://a:*", "gopher", "a", None));
         assert!(check("gopher://a").is_err());
+    }
+
+    /// Whether `host` may be reached at port 80 when it resolves to `address`.
+    fn reaches(entry: &str, host: &str, address: &str) -> bool {
+        let to = Destination { scheme: "http", host, port: None };
+        AllowedHosts::parse([entry]).unwrap().allows_address(to, address.parse().unwrap())
+    }
+
+    #[test]
+    fn public_addresses_are_reached_by_every_entry() {
+        for entry in ["http://a.example", "http://*", "*://*:*", "http://*.example"] {
+            assert!(reaches(entry, "a.example", "1.1.1.1"), "{entry}");
+            assert!(
+                !reaches(entry, "b.invalid", "1.1.1.1") || entry.contains("//*") && !entry.contains("*."),
+                "{entry}"
+            );
+        }
+        assert!(reaches("http://1.0.0.0/8", "1.1.1.1", "1.1.1.1"));
+    }
+
+    #[test]
+    fn wildcards_do_not_name_what_is_not_public() {
+        for address in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:127.0.0.1"] {
+            for entry in ["http://*", "*://*:*", "http://*.example", "http://0.0.0.0/0", "http://[::]/0"] {
+                for host in ["a.example", "localhost", address] {
+                    assert!(!reaches(entry, host, address), "{entry} {host} {address}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_for_private_addresses_and_localhost_for_this_machine() {
+        assert!(reaches("http://db.corp", "db.corp", "10.0.0.1"));
+        assert!(reaches("http://db.corp", "DB.corp", "fd00::1"));
+        assert!(!reaches("http://db.corp", "db.corp", "127.0.0.1"));
+        assert!(!reaches("http://db.corp", "db.corp", "169.254.169.254"));
+        assert!(!reaches("http://db.corp", "other.corp", "10.0.0.1"));
+        assert!(reaches("http://localhost", "localhost", "127.0.0.1"));
+        assert!(reaches("http://localhost", "localhost", "::1"));
+        assert!(reaches("http://app.localhost", "app.localhost", "127.0.0.1"));
+    }
+
+    #[test]
+    fn addresses_and_networks_name_what_they_hold() {
+        assert!(reaches("http://127.0.0.1", "127.0.0.1", "127.0.0.1"));
+        assert!(reaches("http://[::1]", "[::1]", "::1"));
+        assert!(reaches("http://127.0.0.0/8", "127.0.0.9", "127.0.0.9"));
+        assert!(reaches("http://169.254.169.254", "169.254.169.254", "169.254.169.254"));
+        assert!(!reaches("http://127.0.0.1:81", "127.0.0.1", "127.0.0.1"));
+        let both = AllowedHosts::parse(["http://db.corp", "http://127.0.0.1"]).unwrap();
+        let to = Destination { scheme: "http", host: "db.corp", port: None };
+        assert!(both.allows_address(to, [127, 0, 0, 1].into()), "the name and the address are granted");
+        assert!(!both.allows_address(to, [127, 0, 0, 2].into()));
+    }
+
+    #[test]
+    fn components_and_the_application_are_called_by_their_names() {
+        let hosts = |entry| AllowedHosts::parse([entry]).unwrap();
+        for entry in ["http://auth.spin.internal", "https://auth.spin.internal", "*://*.spin.internal:*"] {
+            assert!(hosts(entry).allows_component("http", "auth.spin.internal", None), "{entry}");
+        }
+        assert!(hosts("http://*").allows_component("http", "auth.spin.internal", None));
+        for entry in ["http://other.spin.internal", "redis://auth.spin.internal", "http://self", "https://*"] {
+            assert!(!hosts(entry).allows_component("http", "auth.spin.internal", None), "{entry}");
+        }
+        for entry in ["http://self", "https://self.alt", "*://self", "http://*", "*://*:*"] {
+            assert!(hosts(entry).allows_own(), "{entry}");
+        }
+        assert!(!hosts("http://example.com").allows_own() && !hosts("redis://self:1").allows_own());
+    }
+
+    #[test]
+    fn only_names_of_entries_are_looked_up() {
+        let hosts =
+            AllowedHosts::parse(["https://a.example", "*://*.b.example:1", "http://self", "*://10.0.0.0/8:1"]).unwrap();
+        assert!(
+            hosts.allows_lookup("a.example") && hosts.allows_lookup("x.b.example") && hosts.allows_lookup("10.1.1.1")
+        );
+        assert!(!hosts.allows_lookup("secret.evil.example") && !hosts.allows_lookup("self"));
+        assert!(AllowedHosts::parse(["*://*:*"]).unwrap().allows_lookup("any.example"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP trigger: from a request to a component's handler and back. Connections are
 //! [`server`]'s.
 
+mod chain;
 mod unread;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
+pub(crate) use self::chain::chain;
 use self::unread::Unread;
 use crate::app::App;
 use crate::app::http::{Refused, Target};

@@ -36,9 +36,19 @@ pub(crate) struct Activity {
     own: Last,
     instance: OnceLock<Arc<Shared>>,
     too_large: Notify,
+    depth: u8,
 }
 
 impl Activity {
+    /// Of a request that so many calls between components led to.
+    pub(super) fn at_depth(depth: u8) -> Self {
+        Self { own: Last::default(), instance: OnceLock::new(), too_large: Notify::new(), depth }
+    }
+
+    pub(super) fn depth(&self) -> u8 {
+        self.depth
+    }
+
     pub(super) fn touch(&self) {
         self.own.touch();
         if let Some(instance) = self.instance.get() {

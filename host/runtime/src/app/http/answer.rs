@@ -20,6 +20,7 @@ use super::handler::Handler;
 use super::shared::{Cause, End};
 use crate::app::component::Component;
 use crate::exceeded::Exceeded;
+use crate::network::Depth;
 use crate::stats::Running;
 
 /// Why there is no answer; the log has the details.
@@ -107,8 +108,9 @@ where
         Ok(Err(exceeded)) => return Err(refused(component, &Cause::Exceeded(exceeded))),
         Err(_) => return Err(Refused::Overload),
     };
-    let activity = Arc::<Activity>::default();
     let (parts, body) = request.into_parts();
+    let depth = parts.extensions.get::<Depth>().map_or(0, |depth| depth.0);
+    let activity = Arc::new(Activity::at_depth(depth));
     let handle = |body| handler.handle(component, Arc::clone(&activity), Request::from_parts(parts, body));
     let result = if body.is_end_stream() {
         handle(Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()).await

@@ -20,6 +20,7 @@ use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
 use crate::app::life::{Life, Stage};
 use crate::manifest::{Limits, Reuse};
+use crate::network::SessionView as _;
 use crate::state::State;
 
 /// An instance without work is kept this long for the next request.
@@ -152,10 +153,11 @@ impl WorkerState for Serving {
 
     fn on_request_start(
         &self,
-        _store: StoreContextMut<'_, State>,
+        mut store: StoreContextMut<'_, State>,
         activity: Arc<Activity>,
-        _task: GuestTaskId,
+        task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        store.data_mut().session().depths.begin(task, activity.depth());
         activity.joins(&self.shared);
         self.shared.cpu.allow(self.cpu_time);
         Box::pin(activity.stalled(self.timeout))
