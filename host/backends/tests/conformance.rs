@@ -20,3 +20,6 @@ mod redis;
 #[cfg(feature = "smtp")]
 #[path = "conformance/smtp.rs"]
 mod smtp;
+#[cfg(feature = "sqlite")]
+#[path = "conformance/sqlite.rs"]
+mod sqlite;

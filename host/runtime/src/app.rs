@@ -11,6 +11,7 @@ pub(crate) mod http;
 pub(crate) mod life;
 pub(crate) mod link;
 pub(crate) mod slot;
+mod unsupported;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

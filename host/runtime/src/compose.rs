@@ -5,6 +5,8 @@ mod consumers;
 mod deployment;
 mod engines;
 mod inputs;
+mod listeners;
+mod statements;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};
@@ -212,6 +214,12 @@ impl Builder<'_> {
             let environment = declared.environment.clone();
             Component::new(pre, hash, Settings { network, limits, reuse, environment, mounts, turns, wagi })
         })?;
+        if !declared.redis.is_empty() && component.redis_subscriber().is_none() {
+            bail!(
+                "component `{id}` has a `[[trigger.redis]]`, but exports neither `spin:redis/inbound-redis@3.0.0` \
+                 nor `fermyon:spin/inbound-redis`"
+            );
+        }
         if !declared.consume.is_empty() && component.consumer().is_none() {
             bail!(
                 "component `{id}` has `consume` in the manifest (line {}), but does not export `tessera:queue/consumer@0.1.0`",

@@ -15,6 +15,7 @@ mod inline;
 mod limits;
 mod names;
 mod queues;
+mod redis;
 mod route;
 mod scope;
 mod template;
@@ -29,7 +30,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use component::{
-    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, StaticResponse,
+    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, RedisTrigger,
+    StaticResponse,
 };
 pub(crate) use hosts::{AllowedHosts, Destination};
 pub(crate) use limits::{Limits, Reuse};

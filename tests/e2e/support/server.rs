@@ -216,6 +216,14 @@ impl Server {
         self.ended()
     }
 
+    /// How long it has computed so far, in hundredths of a second.
+    pub(crate) fn computed(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // After the name, which may have blanks: utime and stime are the 12th and the 13th.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace().skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Bytes of memory that it occupies now.
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");

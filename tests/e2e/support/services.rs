@@ -75,6 +75,78 @@ impl Redis {
     }
 }
 
+/// A Redis server on a port.
+pub(crate) struct TcpRedis {
+    process: Option<Process>,
+    directory: TempDir,
+    pub(crate) port: u16,
+}
+
+impl TcpRedis {
+    /// None, visibly, where there is no Redis.
+    pub(crate) fn start() -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        // Somebody else may take the port before Redis does; then another one is tried.
+        for _ in 0..20 {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+            let port = free.expect("a free port").port();
+            let mut redis =
+                Self { process: None, directory: tempfile::tempdir_in(&directory).expect("a directory"), port };
+            match redis.run() {
+                None => {
+                    missing("no redis-server");
+                    return None;
+                }
+                Some(true) => {
+                    redis.directory = directory;
+                    return Some(redis);
+                }
+                Some(false) => {}
+            }
+        }
+        panic!("Redis finds no port");
+    }
+
+    /// Whether it runs; none if there is no such program.
+    fn run(&mut self) -> Option<bool> {
+        let mut child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--dir"])
+            .arg(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .ok()?;
+        let start = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+            if child.try_wait().expect("it is our child").is_some() {
+                return Some(false);
+            }
+            assert!(start.elapsed() < DEADLINE, "Redis does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.process = Some(Process(child));
+        Some(true)
+    }
+
+    /// The same server, after it went away and came back empty.
+    pub(crate) fn restarted(mut self) -> Self {
+        self.process = None;
+        assert_eq!(self.run(), Some(true), "Redis starts again");
+        self
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// What `redis-cli` answers.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        let port = self.port.to_string();
+        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().expect("redis-cli");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+}
+
 /// An SMTP server that keeps what it takes.
 pub(crate) struct Smtp {
     _process: Process,

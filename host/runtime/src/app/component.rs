@@ -13,6 +13,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use crate::app::admission::Admission;
 use crate::app::life::Life;
+use crate::bindings::spin::RedisSubscriberPre;
 use crate::bindings::{QueueConsumerPre, legacy_http};
 use crate::cpu::Turns;
 use crate::engine;
@@ -83,6 +84,7 @@ pub(crate) struct Component {
     pub(crate) compiled: Compiled,
     pub(crate) pre: InstancePre<State>,
     consumer: Option<QueueConsumerPre<State>>,
+    redis_subscriber: Option<RedisSubscriberPre<State>>,
     engine: Engine,
     network: Arc<Network>,
     environment: BTreeMap<String, String>,
@@ -107,6 +109,7 @@ impl Component {
             connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),
             consumer: QueueConsumerPre::new(pre.clone()).ok(),
+            redis_subscriber: RedisSubscriberPre::new(&pre),
             engine: pre.engine().clone(),
             pre,
             network,
@@ -160,6 +163,11 @@ impl Component {
     /// The way to call its queue consumer, if it exports one.
     pub(crate) fn consumer(&self) -> Option<&QueueConsumerPre<State>> {
         self.consumer.as_ref()
+    }
+
+    /// The way to call its handler of messages from Redis, if it exports one.
+    pub(crate) fn redis_subscriber(&self) -> Option<&RedisSubscriberPre<State>> {
+        self.redis_subscriber.as_ref()
     }
 
     fn exports(&self, interface: &str) -> bool {

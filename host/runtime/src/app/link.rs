@@ -8,7 +8,7 @@ use wasmtime::component::{Component as Compiled, Linker, Val};
 use wasmtime::error::Context as _;
 use wasmtime::{AsContextMut as _, Engine, Result, StoreContextMut, bail, format_err};
 
-use super::App;
+use super::{App, unsupported};
 use crate::bindings::{self, legacy_http, snapshots};
 use crate::exceeded::Exceeded;
 use crate::manifest::Limits;
@@ -262,6 +262,13 @@ pub(crate) fn explain<'a>(
     mut others: impl Iterator<Item = (&'a str, &'a Compiled)>,
 ) -> Option<String> {
     let ty = component.component_type();
+    let covered = |import: &str| dependencies.iter().any(|dependency| dependency.covers(import));
+    let refused = ty.imports(component.engine()).filter(|(import, _)| !covered(import)).find_map(|(import, _)| {
+        unsupported::reason(import).map(|reason| format!("component `{id}` imports `{import}`: {reason}\n"))
+    });
+    if refused.is_some() {
+        return refused;
+    }
     let (import, _) = ty.imports(component.engine()).find(|(import, _)| {
         !PROVIDED.iter().any(|prefix| import.starts_with(prefix))
             && !dependencies.iter().any(|dependency| dependency.covers(import))

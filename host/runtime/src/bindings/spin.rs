@@ -4,6 +4,7 @@
 //! An error text here may stand in programs that were written for Spin, so it says what Spin's
 //! says where programs can be expected to look.
 
+mod inbound_redis;
 mod key_value;
 mod redis;
 mod sqlite;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tessera_capability::Error;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
+pub(crate) use self::inbound_redis::RedisSubscriberPre;
 use super::log_cause;
 use crate::grants::Grants;
 

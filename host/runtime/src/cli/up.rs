@@ -49,6 +49,10 @@ pub(crate) struct Up {
     /// An environment variable for all components. Can be given several times.
     #[arg(short, long = "env", value_name = "KEY=VALUE", value_parser = key_value)]
     environment: Vec<(String, Secret)>,
+    /// Runs SQL in the database `default` first: statements, or with `@FILE` those in a file, or with
+    /// `@FILE@LABEL` those for another database. Can be given several times.
+    #[arg(long = "sqlite", value_name = "STATEMENT|@FILE[@LABEL]")]
+    sqlite: Vec<String>,
     /// Prints neither the routes nor what components write to stdout and stderr.
     #[arg(short, long)]
     quiet: bool,
@@ -95,6 +99,7 @@ impl Up {
             config: self.runtime_config_file,
             variables: self.variables,
             environment: self.environment,
+            sqlite: self.sqlite,
         };
         let declared = tokio::task::block_in_place(|| inputs.read())?;
         for warning in &declared.warnings {

@@ -21,6 +21,8 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use super::consumers::Consumers;
+use super::listeners::Listeners;
+use super::statements;
 use super::versions::{Action, Change, Entry, Hash, Incoming, Received, Versions};
 use super::{
     Binary, Builder, Declared, Engines, FILES, Inputs, binaries, compile, routes, sources, subscriptions, try_out,
@@ -59,6 +61,7 @@ struct Current {
     engines: Arc<Engines>,
     versions: Versions,
     consumers: Consumers,
+    listeners: Listeners,
 }
 
 /// Why a change was not made. Everything is as it was.
@@ -124,6 +127,7 @@ impl Deployment {
     ) -> Result<Arc<Self>> {
         let Declared { manifest, config, resolved, .. } = &declared;
         let engines = Arc::new(Engines::open(manifest, config, &state_dir).await?);
+        statements::run(&inputs.sqlite, &engines).await?;
         let wasm = engine::new(&state_dir.join("cache")).map_err(|error| anyhow!(error)).context("start Wasmtime")?;
         let linker = link::host(&wasm).map_err(|error| anyhow!(error)).context("set up the host functions")?;
         // Left behind by a process that was killed.
@@ -168,10 +172,18 @@ impl Deployment {
             running: BTreeMap::new(),
         };
         consumers.apply(manifest);
+        let mut listeners = Listeners {
+            app: Arc::clone(&app),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+            grace,
+            running: BTreeMap::new(),
+        };
+        listeners.apply(resolved, &engines);
         let (relaying, relays) = (shutdown.clone(), Arc::clone(&engines));
         tasks.spawn(async move { relays.relay(relaying).await });
         let directory = versions.directory().to_owned();
-        let current = Mutex::new(Current { declared, binaries, engines, versions, consumers });
+        let current = Mutex::new(Current { declared, binaries, engines, versions, consumers, listeners });
         Ok(Arc::new(Self { inputs, app, wasm, linker, state_dir, versions: directory, tasks, shutdown, current }))
     }
 

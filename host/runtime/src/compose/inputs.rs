@@ -22,6 +22,8 @@ pub(crate) struct Inputs {
     pub(crate) variables: Vec<variables::Given>,
     /// Environment variables for all components.
     pub(crate) environment: Vec<(String, Secret)>,
+    /// SQL to run once, before anything is served.
+    pub(crate) sqlite: Vec<String>,
 }
 
 /// What the inputs say at one time.

@@ -25,6 +25,8 @@ pub(crate) struct Component {
     pub(crate) variables: BTreeMap<String, Template>,
     /// Key-value stores it may use, by label.
     pub(crate) key_value_stores: BTreeSet<String>,
+    /// The Redis channels whose messages it gets.
+    pub(crate) redis: Vec<RedisTrigger>,
     /// Labels of SQL databases.
     pub(crate) sqlite_databases: BTreeSet<String>,
     /// Blob stores it may use, by label.
@@ -124,6 +126,15 @@ pub(crate) enum Dependency {
         /// The export to use; `None`: the one named as the import.
         export: Option<String>,
     },
+}
+
+/// A Redis channel whose messages call a component.
+#[derive(Debug, Clone)]
+pub(crate) struct RedisTrigger {
+    /// The server's URL.
+    pub(crate) address: Template,
+    /// The channel.
+    pub(crate) channel: Template,
 }
 
 /// What answers an HTTP route.

@@ -68,7 +68,7 @@ pub(super) fn all_used(
     });
     let used: BTreeSet<&str> = triggered.chain(components.values().flat_map(callees)).collect();
     for (id, component) in components {
-        if component.consume.is_empty() && !used.contains(id.as_str()) {
+        if component.consume.is_empty() && component.redis.is_empty() && !used.contains(id.as_str()) {
             let span = spans.get(id).cloned().unwrap_or_default();
             check.warn(span, format!("nothing uses the component `{id}`"), "give it a trigger or something to consume");
         }

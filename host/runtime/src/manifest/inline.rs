@@ -29,6 +29,21 @@ pub(super) fn hoist(triggers: &mut [Spanned<wire::HttpTrigger>], components: &mu
     }
 }
 
+/// Moves the components inside Redis triggers.
+pub(super) fn hoist_redis(triggers: &mut [Spanned<wire::RedisTrigger>], components: &mut Components) {
+    for trigger in triggers.iter_mut().map(Spanned::get_mut) {
+        if matches!(trigger.component.get_ref(), StringOr::String(_)) {
+            continue;
+        }
+        let id = first_free("redis-component", |id| components.keys().any(|other| other.get_ref() == id));
+        let span = trigger.component.span();
+        let named = Spanned::new(span.clone(), StringOr::String(id.clone()));
+        if let StringOr::Long(component) = std::mem::replace(&mut trigger.component, named).into_inner() {
+            components.insert(Spanned::new(span, id), *component);
+        }
+    }
+}
+
 /// Gives an id to every trigger without one.
 fn name(triggers: &mut [Spanned<wire::HttpTrigger>]) {
     let mut ids: BTreeSet<String> = triggers.iter().map(|trigger| trigger.get_ref().id.clone()).collect();

@@ -51,9 +51,7 @@ fn default_address(check: &mut Check, known: &Known, settings: &Spanned<toml::Ta
     }
     match settings.get_ref().get("address") {
         None => None,
-        Some(toml::Value::String(text)) => {
-            address_template(check, known, &Spanned::new(settings.span(), text.clone()))
-        }
+        Some(toml::Value::String(text)) => address_template(check, known, &Spanned::new(settings.span(), text.clone())),
         Some(_) => {
             check.error(settings.span(), "`address` is not a string", "write `redis://host:6379`");
             None

@@ -121,7 +121,7 @@ fn faults_of_the_whole() {
         ("not_toml", "[trigger\n".to_owned()),
         ("unknown_top_level_key", "[trigger]\n[componet.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("no_trigger_table", "[component.a]\nsource = \"a.wasm\"\n".to_owned()),
-        ("unknown_trigger_type", "[[trigger.redis]]\nchannel = \"x\"\n".to_owned()),
+        ("unknown_trigger_type", "[[trigger.mqtt]]\ntopic = \"x\"\n".to_owned()),
         ("not_provided", component("ai_models = [\"llama2-chat\"]")),
         ("misspelt_trigger_type", "[[trigger.htpp]]\nroute = \"/\"\n".to_owned()),
         ("base_path", "[application.trigger.http]\nbase = \"/api/:id\"\n[trigger]\n".to_owned()),

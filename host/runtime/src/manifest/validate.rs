@@ -14,11 +14,11 @@ use super::wire::{self, StringOr};
 use super::{
     Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
 };
-use super::{executor, grants, graph, hosts, inline, names, queues};
+use super::{executor, grants, graph, hosts, inline, names, queues, redis};
 use crate::diagnostic::{Diagnostic, Invalid, Source, list, nearest, suggest};
 
 /// The names that others are checked against.
-struct Known {
+pub(super) struct Known {
     components: BTreeSet<String>,
     variables: BTreeSet<String>,
 }
@@ -31,6 +31,7 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, mut wire: wire::Manife
     }
     if let Some(triggers) = &mut wire.trigger {
         inline::hoist(&mut triggers.http, &mut wire.component);
+        inline::hoist_redis(&mut triggers.redis, &mut wire.component);
     }
     let known = Known {
         components: wire.component.keys().map(|id| id.get_ref().clone()).collect(),
@@ -39,8 +40,9 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, mut wire: wire::Manife
     let variables = variables(&mut check, wire.variables);
     let base = base(&mut check, &wire.application.trigger);
     let triggers = triggers(&mut check, wire.trigger);
-    let mut programs = executor::programs(&mut check, &triggers);
-    let http = http_triggers(&mut check, &known, &base, triggers);
+    let mut programs = executor::programs(&mut check, &triggers.http);
+    let http = http_triggers(&mut check, &known, &base, triggers.http);
+    let mut redis = redis::triggers(&mut check, &known, wire.application.trigger.get("redis"), triggers.redis);
     let mut publications = queues::Publications::default();
     let mut spans = BTreeMap::new();
     let mut components = BTreeMap::new();
@@ -49,6 +51,7 @@ pub(super) fn manifest(path: &Path, source: &Arc<Source>, mut wire: wire::Manife
         spans.insert(id.get_ref().clone(), id.span());
         if let Some(mut component) = component(&mut check, &known, &directory, &id, table, &mut publications) {
             component.wagi = programs.remove(id.get_ref());
+            component.redis = redis.remove(id.get_ref()).unwrap_or_default();
             components.insert(id.into_inner(), component);
         }
     }
@@ -97,20 +100,21 @@ fn base(check: &mut Check, settings: &BTreeMap<String, Spanned<toml::Table>>) ->
     }
 }
 
-/// Refuses what Spin knows about triggers and this host does not; the rest is HTTP.
-fn triggers(check: &mut Check, triggers: Option<wire::Triggers>) -> Vec<Spanned<wire::HttpTrigger>> {
+/// Refuses what Spin knows about triggers and this host does not.
+fn triggers(check: &mut Check, triggers: Option<wire::Triggers>) -> wire::Triggers {
     let Some(triggers) = triggers else {
         check.error(0..0, "the table `trigger` is missing", "add a `[[trigger.http]]`, or an empty `[trigger]`");
-        return Vec::new();
+        return wire::Triggers::default();
     };
-    for kind in triggers.others {
-        let help = match nearest(kind.get_ref(), ["http"]) {
+    for kind in &triggers.others {
+        let help = match nearest(kind.get_ref(), ["http", "redis"]) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "use `http`; queues are consumed with `consume` in `[component.<id>.tool.tessera]`".to_owned(),
+            None => "use `http` or `redis`; queues are consumed with `consume` in `[component.<id>.tool.tessera]`"
+                .to_owned(),
         };
         check.error(kind.span(), format!("the trigger type `{kind}` is not supported"), help);
     }
-    triggers.http
+    triggers
 }
 
 fn http_triggers(
@@ -181,7 +185,11 @@ fn route(
     }
 }
 
-fn component_reference<T>(check: &mut Check, known: &Known, reference: Spanned<StringOr<T>>) -> Option<String> {
+pub(super) fn component_reference<T>(
+    check: &mut Check,
+    known: &Known,
+    reference: Spanned<StringOr<T>>,
+) -> Option<String> {
     let span = reference.span();
     match reference.into_inner() {
         StringOr::String(id) if known.components.contains(&id) => Some(id),
@@ -266,6 +274,7 @@ fn component(
         exclude_files: table.exclude_files,
         variables,
         key_value_stores,
+        redis: Vec::new(),
         sqlite_databases,
         blob_stores: tessera.blob_stores,
         outbound_hosts,
@@ -292,7 +301,7 @@ fn local_source(check: &mut Check, directory: &Path, source: Spanned<StringOr<to
     None
 }
 
-fn template(check: &mut Check, known: &Known, text: &Spanned<String>) -> Option<Template> {
+pub(super) fn template(check: &mut Check, known: &Known, text: &Spanned<String>) -> Option<Template> {
     let template = match Template::parse(text.get_ref()) {
         Ok(template) => template,
         Err(why) => {

@@ -15,6 +15,8 @@ pub(crate) struct Resolved {
     pub(crate) variables: BTreeMap<String, SecretString>,
     /// Where it may connect to.
     pub(crate) outbound_hosts: AllowedHosts,
+    /// The Redis channels that it gets messages from: the server's URL, and the channel.
+    pub(crate) redis: Vec<(SecretString, String)>,
 }
 
 /// Why the variables have no values; one line for each fault.
@@ -75,7 +77,10 @@ pub(crate) fn resolve_variables(
                      each entry has to become `scheme://host:port`"
                 ))
             })?;
-            Ok((id.clone(), Resolved { variables, outbound_hosts }))
+            let redis = component.redis.iter().map(|trigger| {
+                (trigger.address.expand(&values), trigger.channel.expand(&values).expose_secret().to_owned())
+            });
+            Ok((id.clone(), Resolved { variables, outbound_hosts, redis: redis.collect() }))
         })
         .collect()
 }

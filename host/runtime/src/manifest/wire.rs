@@ -67,6 +67,7 @@ pub(super) struct Variable {
 #[derive(Default)]
 pub(super) struct Triggers {
     pub(super) http: Vec<Spanned<HttpTrigger>>,
+    pub(super) redis: Vec<Spanned<RedisTrigger>>,
     pub(super) others: Vec<Spanned<String>>,
 }
 
@@ -86,6 +87,8 @@ impl<'de> Deserialize<'de> for Triggers {
                 while let Some(kind) = map.next_key::<Spanned<String>>()? {
                     if kind.get_ref() == "http" {
                         triggers.http = map.next_value()?;
+                    } else if kind.get_ref() == "redis" {
+                        triggers.redis = map.next_value()?;
                     } else {
                         map.next_value::<IgnoredAny>()?;
                         triggers.others.push(kind);
@@ -108,6 +111,16 @@ pub(super) struct HttpTrigger {
     pub(super) static_response: Option<Spanned<StaticResponse>>,
     pub(super) route: Spanned<StringOr<PrivateRoute>>,
     pub(super) executor: Option<Executor>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RedisTrigger {
+    #[serde(default, rename = "id")]
+    _id: String,
+    pub(super) component: Spanned<StringOr<Box<Component>>>,
+    pub(super) channel: Spanned<String>,
+    pub(super) address: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

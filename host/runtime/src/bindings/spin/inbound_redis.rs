@@ -49,7 +49,7 @@ impl<T: Send + 'static> RedisSubscriberPre<T> {
             Self::V1(pre) => {
                 let instance = pre.instantiate_async(&mut *store).await?;
                 let handler = instance.fermyon_spin_inbound_redis();
-                let result = handler.call_handle_message(&mut *store, &message.payload).await?;
+                let result = handler.call_handle_message(&mut *store, &message.payload.into()).await?;
                 Ok(result.map_err(|_| "it gives no reason".to_owned()))
             }
             Self::V3(pre) => {
