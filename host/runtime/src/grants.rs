@@ -8,7 +8,7 @@ use tessera_capability::{Error, Result, blob, kv, mail, queue, redis, sql};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::manifest::{AllowedHosts, BlobAccess, MailGrant, Secret};
+use crate::manifest::{AllowedHosts, BlobAccess, Destination, MailGrant, Secret};
 
 /// A granted blob store.
 pub(crate) struct Blobs {
@@ -61,19 +61,17 @@ impl Grants {
         self.databases.get(label).ok_or_else(|| self.denied("SQLite database", label, "sqlite_databases"))
     }
 
-    /// Whether the component may use the Redis server of a URL. The URL is not logged: it may have
-    /// a password in it.
-    pub(crate) fn may_use_redis(&self, url: &str) -> Result<()> {
+    /// Whether the component may use the Redis server of a URL, and at which addresses. The URL is
+    /// not logged: it may have a password in it.
+    pub(crate) fn may_use_redis(&self, url: &str) -> Result<redis::Permits> {
         let redis::Address { scheme, host, port } = self.redis.address(url)?;
         if self.hosts.allows(scheme, &host, Some(port)) {
-            return Ok(());
+            let hosts = self.hosts.clone();
+            return Ok(Arc::new(move |address| {
+                hosts.allows_address(Destination { scheme, host: &host, port: Some(port) }, address)
+            }));
         }
         Err(self.denied("a connection to", &format!("{scheme}://{host}:{port}"), "allowed_outbound_hosts"))
-    }
-
-    /// Which addresses the name in a Redis URL may stand for.
-    pub(crate) fn permits(&self, _url: &str) -> redis::Permits {
-        Arc::new(|_| true)
     }
 
     pub(crate) fn blobs(&self, label: &str, write: bool) -> Result<&Arc<dyn blob::Store>> {

@@ -34,13 +34,19 @@ type Outcome<T> = Result<T, Failure>;
 
 impl Connected {
     async fn open(grants: Arc<Grants>, address: &str) -> Outcome<Self> {
-        if let Err(error) = grants.may_use_redis(address) {
-            tracing::debug!(component = &*grants.component, "no Redis server to connect to: {error}");
-            return Err(Failure::Address);
-        }
-        match grants.redis.connect(address, grants.permits(address)).await {
+        let permits = match grants.may_use_redis(address) {
+            Ok(permits) => permits,
+            Err(error) => {
+                tracing::debug!(component = &*grants.component, "no Redis server to connect to: {error}");
+                return Err(Failure::Address);
+            }
+        };
+        match grants.redis.connect(address, permits).await {
             Ok(connection) => Ok(Self { connection, grants }),
-            Err(Error::Invalid(_) | Error::Denied(_)) => Err(Failure::Address),
+            Err(error @ (Error::Invalid(_) | Error::Denied(_))) => {
+                tracing::warn!(component = &*grants.component, "denied: {error}");
+                Err(Failure::Address)
+            }
             Err(error) => Err(Failure::Other(text(&grants, "open", &error))),
         }
     }
