@@ -3,6 +3,7 @@
 
 mod convert;
 mod healthz;
+mod isolation;
 mod memory;
 mod server;
 
@@ -12,6 +13,7 @@ use clap::ValueEnum;
 use crate::build;
 use crate::command::run;
 use crate::setup::{self, Part};
+use crate::test;
 use crate::workspace::Workspace;
 
 /// What to measure.
@@ -23,6 +25,8 @@ pub(crate) enum Bench {
     Queue,
     /// Converting ten minutes of sound, against ffmpeg on the same file
     Convert,
+    /// What misbehaving neighbours do to a component's p99, and to the host's memory
+    Isolation,
     /// Memory of the idle process, and during an upload of 1 GiB
     Memory,
 }
@@ -38,6 +42,10 @@ pub(crate) fn bench(workspace: &Workspace, what: Bench) -> Result<()> {
     match what {
         Bench::Healthz => healthz::bench(workspace),
         Bench::Convert => convert::bench(workspace),
+        Bench::Isolation => {
+            test::fixtures(workspace)?;
+            isolation::bench(workspace)
+        }
         Bench::Memory | Bench::Queue => memory::bench(workspace),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn all(workspace: &Workspace, filter: Option<&str>) -> Result<Totals>
 }
 
 /// Builds the components that only tests use, beside the others.
-fn fixtures(workspace: &Workspace) -> Result<()> {
+pub(crate) fn fixtures(workspace: &Workspace) -> Result<()> {
     let Some(manifest) = workspace.fixtures() else { return Ok(()) };
     let build = |target, packages: &[String]| {
         let mut cargo = workspace.cargo();

@@ -42,12 +42,13 @@ impl State {
         let component = Arc::clone(&network.grants().component);
         Self {
             limits: MemoryLimit {
+                stats: Arc::clone(stats),
                 component: Arc::clone(&component),
                 left: limits.memory,
                 limit: limits.memory,
                 alive: Alive::new(stats),
             },
-            cpu: Arc::new(Meter::new(component)),
+            cpu: Arc::new(Meter::new(component, Arc::clone(stats))),
             network: Session::new(network, names, Arc::clone(connections)),
             wasi,
             table,
@@ -88,6 +89,7 @@ impl WasiHttpView for State {
 /// Growing over it traps, so that the reason is in the log and in a failed delivery's history,
 /// instead of an allocation failure somewhere in the guest.
 pub(crate) struct MemoryLimit {
+    stats: Arc<Stats>,
     component: Arc<str>,
     left: usize,
     limit: usize,
@@ -100,9 +102,9 @@ impl ResourceLimiter for MemoryLimit {
             return Ok(false);
         }
         let growth = desired.saturating_sub(current);
-        self.left = self.left.checked_sub(growth).ok_or_else(|| Exceeded::Memory {
-            component: Arc::clone(&self.component),
-            limit: ByteSize(self.limit as u64),
+        self.left = self.left.checked_sub(growth).ok_or_else(|| {
+            self.stats.exceeded.memory.increment();
+            Exceeded::Memory { component: Arc::clone(&self.component), limit: ByteSize(self.limit as u64) }
         })?;
         self.alive.grew(growth);
         Ok(true)

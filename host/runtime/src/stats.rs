@@ -71,6 +71,8 @@ pub(crate) struct Stats {
     pub(crate) timeouts: Counter,
     /// Work that was refused because too much was in flight.
     pub(crate) rejected: Counter,
+    /// Limits of the manifest that it met; `rejected` and `timeouts` are limits too.
+    pub(crate) exceeded: Exceeded,
     /// Messages that became dead letters.
     pub(crate) dead_letters: Counter,
     /// Instances made.
@@ -100,6 +102,21 @@ pub(crate) struct Group {
     pub(crate) handled: Counter,
     /// Attempts that failed.
     pub(crate) failed: Counter,
+}
+
+/// How often each limit was met.
+#[derive(Debug, Default)]
+pub(crate) struct Exceeded {
+    /// Instances ended because they computed for too long.
+    pub(crate) cpu_time: Counter,
+    /// Instances ended because they needed too much memory.
+    pub(crate) memory: Counter,
+    /// Requests refused because their bodies were too long.
+    pub(crate) request_body: Counter,
+    /// Responses refused or cut off because their bodies were too long.
+    pub(crate) response_body: Counter,
+    /// Lines that were not logged because there were too many.
+    pub(crate) log_lines: Counter,
 }
 
 /// One kind of work.

@@ -10,6 +10,8 @@ use tokio::io::AsyncWrite;
 use tokio::runtime::Handle;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
+use crate::stats::Stats;
+
 /// Longer lines are cut into several.
 const MAX_LINE: usize = 8 << 10;
 
@@ -19,6 +21,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// How many lines the instances of a component log in a second, all together.
 pub(crate) struct LogRate {
     component: Arc<str>,
+    stats: Arc<Stats>,
     limit: u32,
     window: Mutex<Window>,
 }
@@ -30,8 +33,9 @@ struct Window {
 }
 
 impl LogRate {
-    pub(crate) fn new(component: Arc<str>, limit: u32) -> Self {
-        Self { component, limit, window: Mutex::new(Window { start: Instant::now(), lines: 0, suppressed: 0 }) }
+    pub(crate) fn new(component: Arc<str>, limit: u32, stats: &Arc<Stats>) -> Self {
+        let stats = Arc::clone(stats);
+        Self { component, stats, limit, window: Mutex::new(Window { start: Instant::now(), lines: 0, suppressed: 0 }) }
     }
 
     /// Whether one more line may be logged now.
@@ -45,6 +49,7 @@ impl LogRate {
             return true;
         }
         window.suppressed = window.suppressed.saturating_add(1);
+        self.stats.exceeded.log_lines.increment();
         if window.suppressed == 1 {
             let rest = WINDOW.saturating_sub(window.start.elapsed());
             drop(window);
@@ -164,7 +169,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn so_many_lines_in_a_second_and_then_again() {
-        let rate = Arc::new(LogRate::new("chatty".into(), 3));
+        let rate = Arc::new(LogRate::new("chatty".into(), 3, &Arc::default()));
         let admitted = |lines: usize| (0..lines).filter(|_| rate.admits()).count();
         assert_eq!((admitted(2), admitted(5), admitted(5)), (2, 1, 0));
         assert_eq!(rate.window().suppressed, 9);

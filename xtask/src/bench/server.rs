@@ -1,6 +1,7 @@
 //! A server under measurement: started on a free port, stopped at the end.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,16 @@ impl Server {
         command.args(["up", "--quiet", "--listen", "127.0.0.1:0", "--state-dir"]).arg(state.path());
         let mut server = Self::start(command)?;
         server.state = Some(state);
+        Ok(server)
+    }
+
+    /// Starts some application with its state beside its manifest, in `directory`.
+    pub(super) fn of(workspace: &Workspace, manifest: &Path, directory: TempDir) -> Result<Self> {
+        let mut command = workspace.command(workspace.binary());
+        command.args(["up", "--quiet", "--listen", "127.0.0.1:0", "--from"]).arg(manifest);
+        command.arg("--state-dir").arg(directory.path());
+        let mut server = Self::start(command)?;
+        server.state = Some(directory);
         Ok(server)
     }
 

@@ -112,6 +112,17 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("tessera_traps", "Requests, deliveries and calls that ended in a trap", |stats| stats.traps.get()),
     ("tessera_timeouts", "Requests, deliveries and calls that took too long", |stats| stats.timeouts.get()),
     ("tessera_rejected", "Requests and calls refused because too much was in flight", |stats| stats.rejected.get()),
+    ("tessera_cpu_time_exceeded", "Instances ended at limits.cpu_time", |stats| stats.exceeded.cpu_time.get()),
+    ("tessera_memory_exceeded", "Instances ended at limits.memory", |stats| stats.exceeded.memory.get()),
+    ("tessera_request_body_exceeded", "Requests refused at limits.request_body", |stats| {
+        stats.exceeded.request_body.get()
+    }),
+    ("tessera_response_body_exceeded", "Responses refused or cut off at limits.response_body", |stats| {
+        stats.exceeded.response_body.get()
+    }),
+    ("tessera_log_lines_suppressed", "Lines not logged because of limits.log_rate", |stats| {
+        stats.exceeded.log_lines.get()
+    }),
     ("tessera_dead_letters", "Messages given up by this process", |stats| stats.dead_letters.get()),
     ("tessera_instances_created", "Instances made", |stats| stats.instantiated.get()),
 ];

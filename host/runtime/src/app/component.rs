@@ -96,16 +96,17 @@ impl Component {
     pub(crate) fn new(pre: InstancePre<State>, hash: Arc<str>, settings: Settings) -> Self {
         let Settings { network, limits, reuse, environment, mounts, turns, wagi } = settings;
         let id = Arc::clone(&network.grants().component);
+        let stats = Arc::<Stats>::default();
         Self {
             admission: Arc::new(Admission::new(Arc::clone(&id), &limits)),
             id,
             version: Identity { hash, since: SystemTime::now() },
             life: Life::default(),
-            stats: Arc::default(),
             limits,
             reuse,
             turns,
-            log_rate: Arc::new(LogRate::new(Arc::clone(&network.grants().component), limits.log_rate)),
+            log_rate: Arc::new(LogRate::new(Arc::clone(&network.grants().component), limits.log_rate, &stats)),
+            stats,
             connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),
             consumer: QueueConsumerPre::new(pre.clone()).ok(),
@@ -119,7 +120,7 @@ impl Component {
         }
     }
 
-    /// A fresh store for one instance, which may not compute yet.
+    /// A fresh store for one instance, which may compute for as long as one call.
     pub(crate) fn store(&self) -> Result<Store<State>> {
         self.store_with(|_| ())
     }
@@ -140,6 +141,7 @@ impl Component {
         self.network.open_sockets(&mut wasi, &names);
         let network = Arc::clone(&self.network);
         let state = State::new(network, wasi.build(), names, &self.limits, &self.connections, &self.stats);
+        state.cpu.allow(self.limits.cpu_time.unwrap_or(Limits::CPU_TIME));
         Ok(engine::store(&self.engine, state, &self.turns, self.limits.resources))
     }
 

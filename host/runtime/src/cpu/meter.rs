@@ -10,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{TICK, Turn};
 use crate::exceeded::Exceeded;
+use crate::stats::Stats;
 
 /// A guest has computed through a tick if its thread was given this much of it.
 const MOST_OF_A_TICK: Duration = Duration::from_millis(TICK.as_millis() as u64 * 3 / 4);
@@ -18,6 +19,7 @@ const MOST_OF_A_TICK: Duration = Duration::from_millis(TICK.as_millis() as u64 *
 /// one poll of the instance's task, hence on one thread.
 pub(crate) struct Meter {
     component: Arc<str>,
+    stats: Arc<Stats>,
     /// In nanoseconds, without the slice that is open.
     used: AtomicU64,
     /// What `used` may become, and what was allowed last, in nanoseconds.
@@ -44,9 +46,9 @@ pub(crate) enum Tick {
 
 impl Meter {
     /// A meter that allows nothing until [`Meter::allow`].
-    pub(crate) fn new(component: Arc<str>) -> Self {
+    pub(crate) fn new(component: Arc<str>, stats: Arc<Stats>) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { component, used: zero(), allowed: zero(), limit: zero(), slice: Mutex::new(None) }
+        Self { component, stats, used: zero(), allowed: zero(), limit: zero(), slice: Mutex::new(None) }
     }
 
     /// The instance may compute for `limit` from now on, whatever it has used.
@@ -98,6 +100,7 @@ impl Meter {
         self.end();
         if self.used.load(Relaxed) > self.allowed.load(Relaxed) {
             let limit = Duration::from_nanos(self.limit.load(Relaxed));
+            self.stats.exceeded.cpu_time.increment();
             return Err(Exceeded::CpuTime { component: Arc::clone(&self.component), limit });
         }
         Ok(Tick::Through)
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_computed_counts_and_what_is_waited_does_not() {
-        let meter = Meter::new("spinner".into());
+        let meter = Meter::new("spinner".into(), Arc::default());
         meter.allow(TICK * 4);
         assert_eq!(meter.tick().unwrap(), Tick::Begun, "nobody knows for how long it has computed");
         meter.end();
@@ -167,7 +170,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_measured_call_is_measured_whole() {
-        let meter = Arc::new(Meter::new("worker".into()));
+        let meter = Arc::new(Meter::new("worker".into(), Arc::default()));
         let call = async {
             compute(TICK);
             tokio::task::yield_now().await;

@@ -71,7 +71,7 @@ where
             running.answered(response.status().as_u16());
             let limit = component.limits.response_body;
             Ok(response.map(|body| {
-                let component = Arc::clone(&component.id);
+                let component = Arc::clone(component);
                 let guard = (permit, running);
                 ResponseBody { body, activity, component, limit, left: limit, _guard: guard }.boxed_unsync()
             }))
@@ -136,6 +136,7 @@ where
 
 fn too_large(component: &Component) -> Refused {
     let limit = ByteSize(component.limits.request_body);
+    component.stats.exceeded.request_body.increment();
     tracing::info!(component = &*component.id, "a request's body is longer than {limit} (`limits.request_body`)");
     Refused::RequestTooLarge
 }
@@ -196,6 +197,7 @@ fn refused(component: &Component, cause: &Cause) -> Refused {
             Refused::Overload
         }
         Cause::Exceeded(exceeded @ Exceeded::ResponseBody { .. }) => {
+            component.stats.exceeded.response_body.increment();
             tracing::error!(component = &*component.id, "the response was refused: {exceeded}");
             Refused::ResponseTooLarge
         }

@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::activity::Activity;
+use crate::app::component::Component;
 use crate::exceeded::Exceeded;
 use crate::stats::Running;
 
@@ -67,7 +68,7 @@ where
 pub(super) struct ResponseBody {
     pub(super) body: WasiBody,
     pub(super) activity: Arc<Activity>,
-    pub(super) component: Arc<str>,
+    pub(super) component: Arc<Component>,
     pub(super) limit: u64,
     pub(super) left: u64,
     pub(super) _guard: (OwnedSemaphorePermit, Running),
@@ -86,8 +87,9 @@ impl Body for ResponseBody {
         match &frame {
             Poll::Ready(Some(Ok(data))) if !count(&mut this.left, data) => {
                 let exceeded =
-                    Exceeded::ResponseBody { component: Arc::clone(&this.component), limit: ByteSize(this.limit) };
-                tracing::error!(component = &*this.component, "the response was cut off: {exceeded}");
+                    Exceeded::ResponseBody { component: Arc::clone(&this.component.id), limit: ByteSize(this.limit) };
+                this.component.stats.exceeded.response_body.increment();
+                tracing::error!(component = &*this.component.id, "the response was cut off: {exceeded}");
                 Poll::Ready(Some(Err(HttpError::HttpResponseBodySize(Some(this.limit)))))
             }
             // To the body, a writer that died is one that has ended.
