@@ -33,7 +33,7 @@ use utoipa_axum::routes;
 
 pub(crate) use self::components::Status;
 pub(crate) use self::drain::Drain;
-pub(crate) use self::http::Problem;
+pub(crate) use self::http::{Json, Problem, Query};
 pub(crate) use self::listener::{Bound, Error, bind, read, serve};
 pub(crate) use self::logs::{Line, Logs};
 pub(crate) use self::mail::{Letter, Mails};
@@ -93,7 +93,6 @@ impl Context {
     ///
     /// # Errors
     /// If it panics.
-    #[expect(dead_code, reason = "for routes that change the application")]
     pub(crate) async fn on_app<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,

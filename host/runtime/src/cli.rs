@@ -33,6 +33,14 @@ enum Command {
     Ps(admin::ps::Ps),
     /// Shows the queues of the running application, and steers them.
     Queues(admin::queues::QueuesCommand),
+    /// Applies what has changed in spin.toml, runtime-config.toml and the components' files.
+    Reload(admin::swap::Reload),
+    /// Lets a component run the version that it had before, or ends its canary.
+    Rollback(admin::swap::Rollback),
+    /// Puts a new version of a component in place, without dropping a request or a job.
+    Swap(admin::swap::Swap),
+    /// Lists what was done to the running application: which versions, when, and by whom.
+    History(admin::swap::ShowHistory),
     /// Runs the application until Ctrl-C.
     Up(up::Up),
 }
@@ -65,6 +73,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Mail(command) => command.run(),
         Command::Ps(command) => command.run(),
         Command::Queues(command) => command.run(),
+        Command::Reload(command) => command.run(),
+        Command::Rollback(command) => command.run(),
+        Command::Swap(command) => command.run(),
+        Command::History(command) => command.run(),
         Command::Up(command) => command.run(),
     }
 }

@@ -1,11 +1,14 @@
 //! The only place that knows concrete engines: makes an application out of a manifest, a
 //! configuration and a state directory.
 
+mod api;
+mod canary;
 mod consumers;
 mod deployment;
 mod engines;
 mod inputs;
 mod listeners;
+mod reload;
 mod statements;
 mod versions;
 
@@ -20,18 +23,19 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Compiled, InstancePre};
 use wasmtime::{Engine, component::Linker};
 
+pub(crate) use self::api::{Changed, History, Reloaded, Swapped, routes as swap_routes};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::engines::Engines;
 pub(crate) use self::inputs::{Declared, Inputs};
 use self::versions::{Hash, Versions};
-use crate::app::component::{Component, Settings};
+use crate::app::component::{Component, Mount, Settings};
 use crate::app::http::{Fixed, Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::slot::Slot;
 use crate::app::{App, files};
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
-use crate::manifest::{self, Files, Handler, Limits, Manifest, Resolved};
+use crate::manifest::{self, Handler, Limits, Manifest, Resolved};
 use crate::network::{Common, Network};
 use crate::state::State;
 use crate::trigger::http;
@@ -147,11 +151,11 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Makes component `id`. It shares with `previous`, a version of it with the same settings, what
-    /// bounds all of them together and the files that it may read.
-    fn component(&self, id: &str, previous: Option<&Component>) -> Result<Component> {
+    /// Makes component `id`. It shares with `previous`, a version of it, what bounds all of them
+    /// together. `mounts` are its files, if they were gathered already.
+    fn component(&self, id: &str, previous: Option<&Component>, mounts: Option<Vec<Mount>>) -> Result<Component> {
         let mut component = match (self.manifest.components.get(id), self.resolved.get(id)) {
-            (Some(declared), Some(resolved)) => self.declared(id, declared, resolved, previous)?,
+            (Some(declared), Some(resolved)) => self.declared(id, declared, resolved, mounts)?,
             _ => self.file(id)?,
         };
         if let Some(previous) = previous.filter(|other| other.limits == component.limits) {
@@ -176,7 +180,7 @@ impl Builder<'_> {
         id: &str,
         declared: &manifest::Component,
         resolved: &Resolved,
-        previous: Option<&Component>,
+        mounts: Option<Vec<Mount>>,
     ) -> Result<Component> {
         let grants = Arc::new(Grants {
             component: id.into(),
@@ -204,9 +208,9 @@ impl Builder<'_> {
             hosts: resolved.outbound_hosts.clone(),
         });
         let network = self.network(grants)?;
-        let mounts = match previous {
-            Some(previous) => previous.mounts.clone(),
-            None => self.files(id, &declared.files, &declared.exclude_files)?,
+        let mounts = match mounts {
+            Some(mounts) => mounts,
+            None => self.files(id)?,
         };
         let turns = self.app.turns();
         let component = self.link(id, |pre, hash| {
@@ -262,8 +266,11 @@ impl Builder<'_> {
         Network::new(grants, common).with_context(|| format!("component `{id}`: set up TLS for its connections"))
     }
 
-    fn files(&self, id: &str, files: &[Files], exclude: &[String]) -> Result<Vec<crate::app::component::Mount>> {
-        files::gather(files, exclude, &self.manifest.directory, &self.state_dir.join(FILES))
+    /// Gathers the files that a component may read.
+    fn files(&self, id: &str) -> Result<Vec<Mount>> {
+        let Some(declared) = self.manifest.components.get(id) else { return Ok(Vec::new()) };
+        let staging = self.state_dir.join(FILES);
+        files::gather(&declared.files, &declared.exclude_files, &self.manifest.directory, &staging)
             .with_context(|| format!("component `{id}`: cannot provide its `files`"))
     }
 

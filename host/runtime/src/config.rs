@@ -9,6 +9,7 @@
 //! and an arm in `config/engines.rs`.
 
 mod engines;
+mod fingerprint;
 mod listen;
 mod network;
 mod reader;
@@ -22,6 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Sqlite, Tls};
+use fingerprint::Fingerprints;
 pub(crate) use listen::Https;
 pub(crate) use network::{ClientTls, Identity, Network, Roots};
 use reader::Reader;
@@ -60,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) tls: Option<Https>,
     /// About outgoing connections.
     pub(crate) network: Network,
+    fingerprints: Fingerprints,
 }
 
 /// How secrets outside the file are read.
@@ -87,6 +90,11 @@ pub(crate) enum Error {
 }
 
 impl Config {
+    /// The sections that say something else than in `other`: `queue`, `key_value_store.jobs`.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        self.fingerprints.differences(&other.fingerprints)
+    }
+
     /// The engine behind a label of `key_value_stores`.
     pub(crate) fn key_value(&self, label: &str) -> KeyValue {
         self.key_value.get(label).cloned().unwrap_or_default()
@@ -146,8 +154,9 @@ pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Co
         .map_err(|error| Invalid(vec![Diagnostic::from_toml(&source, &error)]))?
         .into_inner();
     let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+    let fingerprints = Fingerprints::of(text, &directory, readers);
     let mut reader = Reader::new(source, directory, readers);
-    let mut config = Config::default();
+    let mut config = Config { fingerprints, ..Config::default() };
     for (key, value) in root {
         match key.get_ref().as_ref() {
             "key_value_store" => config.key_value = reader.labelled(value, engines::key_value),

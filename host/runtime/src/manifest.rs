@@ -7,6 +7,7 @@
 
 mod check;
 mod component;
+mod difference;
 mod executor;
 mod grants;
 mod graph;
@@ -33,6 +34,7 @@ pub(crate) use component::{
     BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, RedisTrigger,
     StaticResponse,
 };
+pub(crate) use difference::differences;
 pub(crate) use hosts::{AllowedHosts, Destination};
 pub(crate) use limits::{Limits, Reuse};
 pub(crate) use route::{RESERVED, Route, Segment};

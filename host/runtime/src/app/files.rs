@@ -1,6 +1,7 @@
 //! The files that a component may read: copied to a directory of their own at start, so that the
 //! sandbox sees nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component as Part, Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +57,32 @@ pub(crate) fn gather(files: &[Files], exclude: &[String], base: &Path, staging: 
     Ok(mounts)
 }
 
+/// Whether two directories have the same files with the same contents.
+///
+/// # Errors
+/// If something cannot be read.
+pub(crate) fn same(one: &Path, two: &Path) -> std::io::Result<bool> {
+    let names = |directory: &Path| -> std::io::Result<BTreeSet<_>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let list = names(one)?;
+    if list != names(two)? {
+        return Ok(false);
+    }
+    for name in list {
+        let (one, two) = (one.join(&name), two.join(&name));
+        let is_same = match (one.is_dir(), two.is_dir()) {
+            (true, true) => same(&one, &two)?,
+            (false, false) => one.metadata()?.len() == two.metadata()?.len() && fs::read(&one)? == fs::read(&two)?,
+            _ => false,
+        };
+        if !is_same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn stage(source: &Path, destination: &Path, staging: &Path) -> Result<()> {
     if destination.components().any(|part| !matches!(part, Part::Normal(_))) {
         bail!("{} would leave the component's directory", destination.display());
@@ -92,6 +119,20 @@ mod tests {
         assert_eq!(read("site/secret.key"), None);
         drop(mounts);
         assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn directories_are_the_same_by_what_is_in_them() {
+        let make = |content: &str| {
+            let directory = tempfile::tempdir().unwrap();
+            fs::create_dir(directory.path().join("a")).unwrap();
+            fs::write(directory.path().join("a/b"), content).unwrap();
+            directory
+        };
+        let (one, two, other, more) = (make("1"), make("1"), make("2"), make("1"));
+        fs::write(more.path().join("c"), "").unwrap();
+        let same = |two: &tempfile::TempDir| same(one.path(), two.path()).unwrap();
+        assert!(same(&two) && !same(&other) && !same(&more));
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(super) mod logs;
 pub(super) mod mail;
 pub(super) mod ps;
 pub(super) mod queues;
+pub(super) mod swap;
 mod table;
 
 use std::io::{ErrorKind, Write as _};

@@ -18,7 +18,7 @@ use self::administration::Administration;
 use self::listen::{Listen, Public};
 use self::signals::{Signals, Wish};
 use super::log::Log;
-use crate::compose::{Deployment, Inputs};
+use crate::compose::{self, Deployment, Inputs};
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::Tls;
 use crate::variables::Given;
@@ -119,7 +119,7 @@ impl Up {
         if let Some(bound) = admin {
             let app = Arc::clone(deployment.app());
             let context = admin::Context::new(&manifest.name, app, deployment.clone(), logs, shutdown.clone());
-            let routes = admin::routes(context);
+            let routes = admin::routes(context.clone()).merge(compose::swap_routes(context, Arc::clone(&deployment)));
             deployment.tasks().spawn(admin::serve(bound, &state_dir, routes, shutdown.clone(), grace));
         }
         announce(&public, administration, &manifest, &deployment.mail_to().await, self.quiet);

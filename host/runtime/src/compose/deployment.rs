@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_trait::async_trait;
@@ -18,8 +18,9 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component as Compiled, Linker};
 
+use super::canary::{Totals, Verdict, judge};
 use super::consumers::Consumers;
 use super::listeners::Listeners;
 use super::statements;
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::admin;
 use crate::app::component::Component;
-use crate::app::slot::{Slot, Version};
+use crate::app::slot::{Canary, Share, Slot, Version};
 use crate::app::{App, Snapshot, link};
 use crate::engine;
 use crate::manifest::Manifest;
@@ -38,30 +39,33 @@ use crate::state::State;
 /// Who started the application, in its history.
 const OPERATOR: &str = "tessera up";
 
+/// How often a canary is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// A version that is replaced has at least this long to end what it has begun.
 const DRAIN: Duration = Duration::from_secs(30 * 60);
 
 /// A running application, and the way to change it.
 pub(crate) struct Deployment {
-    inputs: Inputs,
-    app: Arc<App>,
-    wasm: Engine,
+    pub(super) inputs: Inputs,
+    pub(super) app: Arc<App>,
+    pub(super) wasm: Engine,
     linker: Linker<State>,
     state_dir: PathBuf,
     versions: PathBuf,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    current: Mutex<Current>,
+    pub(super) current: Mutex<Current>,
 }
 
 /// What is in force. Whoever holds it is the only one that changes the application.
-struct Current {
-    declared: Declared,
-    binaries: BTreeMap<String, Binary>,
-    engines: Arc<Engines>,
-    versions: Versions,
-    consumers: Consumers,
-    listeners: Listeners,
+pub(super) struct Current {
+    pub(super) declared: Declared,
+    pub(super) binaries: BTreeMap<String, Binary>,
+    pub(super) engines: Arc<Engines>,
+    pub(super) versions: Versions,
+    pub(super) consumers: Consumers,
+    pub(super) listeners: Listeners,
 }
 
 /// Why a change was not made. Everything is as it was.
@@ -82,10 +86,9 @@ pub(crate) enum Refusal {
 }
 
 /// A change that was made.
-#[derive(Debug, Clone, serde::Serialize)]
-pub(crate) struct Changed {
-    pub(crate) component: String,
-    /// What takes new work now.
+#[derive(Debug, Clone)]
+pub(crate) struct Switch {
+    /// What takes new work now, or a share of it.
     pub(crate) hash: Hash,
     /// What took it before; the same if nothing has changed.
     pub(crate) previous: Hash,
@@ -110,6 +113,17 @@ pub(crate) struct Order {
     /// How long work in flight may take to end on the old version; `None`: half an hour, or as long
     /// as its longest delivery.
     pub(crate) drain: Option<Duration>,
+    /// `Some`: the new version gets a share of new work first.
+    pub(crate) trial: Option<Trial>,
+}
+
+/// How a version is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    /// Its share of new work.
+    pub(crate) share: Share,
+    /// For how long.
+    pub(crate) window: Duration,
 }
 
 impl Deployment {
@@ -152,7 +166,7 @@ impl Deployment {
         };
         let mut components = HashMap::new();
         for id in binaries.keys() {
-            let component = builder.component(id, None)?;
+            let component = builder.component(id, None, None)?;
             try_out(&component).await?;
             insert(&mut components, Slot::of(Arc::new(Version::new(Arc::new(component)))));
         }
@@ -216,35 +230,55 @@ impl Deployment {
         Incoming::new(&self.versions)
     }
 
-    /// Lets all new work of a component go to a new version, and work in flight end on the old one.
+    /// Lets all new work of a component, or a share of it, go to a new version, and work in flight
+    /// end on the old one.
     ///
     /// # Errors
     /// If the new version is not fit; then the old one serves on.
-    pub(crate) async fn swap(&self, component: &str, received: Received, order: &Order) -> Result<Changed, Refusal> {
+    pub(crate) async fn swap(
+        self: &Arc<Self>,
+        component: &str,
+        received: Received,
+        order: &Order,
+    ) -> Result<Switch, Refusal> {
+        if !self.app.load().components.contains_key(component) {
+            return Err(unknown(component, &self.current.lock().await.declared.manifest));
+        }
         // Compiling takes longest and needs nothing of the current state: others need not wait.
         let compiled = self.compile(component, received.path().to_owned()).await?;
         let mut current = self.current.lock().await;
         let source = current.binary(component)?.source.clone();
         let binary = Binary { hash: received.hash().clone(), source, compiled };
-        let next = self.prepare(&current, component, binary).await?;
+        let next = self.prepare(&current, component, binary, order.trial).await?;
+        let live = next.previous.component.version.hash.to_string();
+        if live == *received.hash() {
+            return Ok(Switch { hash: live.clone(), previous: live });
+        }
         tokio::task::block_in_place(|| received.keep()).map_err(Refusal::Failed)?;
-        self.put(&mut current, next, Action::Swap, order)
+        match order.trial {
+            None => self.put(&mut current, next, Action::Swap, order),
+            Some(trial) => self.begin(&mut current, next, trial, order),
+        }
     }
 
-    /// Lets all new work of a component go to the version that it had before.
+    /// Lets all new work of a component go to the version that it had before. A canary is returned
+    /// instead.
     ///
     /// # Errors
     /// If there is none, or if it is no longer fit.
-    pub(crate) async fn rollback(&self, component: &str, order: &Order) -> Result<Changed, Refusal> {
+    pub(crate) async fn rollback(self: &Arc<Self>, component: &str, order: &Order) -> Result<Switch, Refusal> {
         let mut current = self.current.lock().await;
         let source = current.binary(component)?.source.clone();
+        if self.app.load().components.get(component).is_some_and(|slot| slot.canary.is_some()) {
+            return self.conclude(&mut current, component, false, &order.by, "taken back", order.drain);
+        }
         let hash = current.versions.previous(component).ok_or_else(|| {
             Refusal::NotFound(format!(
                 "component `{component}` has had no other version: there is nothing to go back to"
             ))
         })?;
         let compiled = self.compile(component, current.versions.path(&hash)).await?;
-        let next = self.prepare(&current, component, Binary { hash, source, compiled }).await?;
+        let next = self.prepare(&current, component, Binary { hash, source, compiled }, None).await?;
         self.put(&mut current, next, Action::Rollback, order)
     }
 
@@ -253,66 +287,195 @@ impl Deployment {
         self.current.lock().await.versions.history().cloned().collect()
     }
 
-    async fn compile(&self, component: &str, path: PathBuf) -> Result<wasmtime::component::Component, Refusal> {
+    async fn compile(&self, component: &str, path: PathBuf) -> Result<Compiled, Refusal> {
         let (engine, id) = (self.wasm.clone(), component.to_owned());
         let compiled = tokio::task::spawn_blocking(move || compile(&engine, &id, &path)).await;
         compiled.map_err(|error| Refusal::Failed(error.into()))?.map_err(Refusal::Unfit)
     }
 
     /// Makes and checks a version without putting it in place.
-    async fn prepare(&self, current: &Current, id: &str, binary: Binary) -> Result<Next, Refusal> {
+    async fn prepare(
+        &self,
+        current: &Current,
+        id: &str,
+        binary: Binary,
+        trial: Option<Trial>,
+    ) -> Result<Next, Refusal> {
         let slot = self.app.snapshot().components.get(id).cloned();
         let slot = slot.ok_or_else(|| unknown(id, &current.declared.manifest))?;
+        if slot.canary.is_some() {
+            return Err(Refusal::Conflict(format!(
+                "component `{id}` has a canary: wait until it is promoted or returned, or end it with \
+                 `tessera rollback {id}`"
+            )));
+        }
         let mut binaries = current.binaries.clone();
         binaries.insert(id.to_owned(), binary);
-        let builder = self.builder(current, &binaries);
+        let builder = self.builder(&current.declared, &current.engines, &binaries);
         let previous = &slot.stable.component;
-        let component = builder.component(id, Some(previous)).map_err(Refusal::Unfit)?;
+        let component = builder.component(id, Some(previous), Some(previous.mounts.clone())).map_err(Refusal::Unfit)?;
         for other in binaries.keys() {
             builder.check_links(other).map_err(Refusal::Unfit)?;
         }
         let version = Arc::new(Version::new(Arc::new(component)));
         let mut components = self.app.snapshot().components.clone();
-        insert(&mut components, Slot::of(Arc::clone(&version)));
+        let next = match trial {
+            None => Slot::of(Arc::clone(&version)),
+            Some(trial) => {
+                Slot { stable: Arc::clone(&slot.stable), canary: Some(Canary::new(Arc::clone(&version), trial.share)) }
+            }
+        };
+        insert(&mut components, next);
         let routes = routes(&current.declared.manifest, &components).map_err(Refusal::Unfit)?;
         try_out(&version.component).await.map_err(Refusal::Unfit)?;
-        Ok(Next { binaries, snapshot: Snapshot { components, routes }, version, previous: Arc::clone(previous) })
+        Ok(Next { binaries, snapshot: Snapshot { components, routes }, version, previous: Arc::clone(&slot.stable) })
     }
 
-    fn builder<'a>(&'a self, current: &'a Current, binaries: &'a BTreeMap<String, Binary>) -> Builder<'a> {
+    pub(super) fn builder<'a>(
+        &'a self,
+        declared: &'a Declared,
+        engines: &'a Engines,
+        binaries: &'a BTreeMap<String, Binary>,
+    ) -> Builder<'a> {
         Builder {
             app: &self.app,
             linker: &self.linker,
             binaries,
-            engines: &current.engines,
+            engines,
             state_dir: &self.state_dir,
-            manifest: &current.declared.manifest,
-            resolved: &current.declared.resolved,
+            manifest: &declared.manifest,
+            resolved: &declared.resolved,
         }
     }
 
     /// Makes a prepared version durable, then current.
-    fn put(&self, current: &mut Current, next: Next, action: Action, order: &Order) -> Result<Changed, Refusal> {
+    fn put(&self, current: &mut Current, next: Next, action: Action, order: &Order) -> Result<Switch, Refusal> {
         let Next { binaries, snapshot, version, previous } = next;
         let id = Arc::clone(&version.component.id);
-        let (hash, old) = (version.component.version.hash.to_string(), previous.version.hash.to_string());
+        let switch = Switch::of(&version, &previous);
         let source = current.binary(&id)?.source.clone();
         let change = match action {
             Action::Rollback => Change::Back { component: &id, source: &source },
-            _ => Change::Run { component: &id, hash: &hash, source: &source },
+            _ => Change::Run { component: &id, hash: &switch.hash, source: &source },
         };
-        let entry = Entry::new(Some(&id), action, &order.by).versions(&hash, Some(&old));
+        let entry = Entry::new(Some(&id), action, &order.by).versions(&switch.hash, Some(&switch.previous));
         tokio::task::block_in_place(|| current.versions.commit(&[change], vec![entry])).map_err(Refusal::Failed)?;
         current.binaries = binaries;
         self.app.replace(snapshot);
         let drain = order.drain.unwrap_or_else(|| drain_time(&current.declared.manifest, &id));
-        self.retire(&previous, drain);
-        tracing::info!(component = &*id, version = short(&hash), previous = short(&old), by = order.by, "now runs");
-        Ok(Changed { component: id.to_string(), hash, previous: old })
+        self.retire(&previous.component, drain);
+        let (version, previous) = (short(&switch.hash), short(&switch.previous));
+        tracing::info!(component = &*id, version, previous, by = order.by, "all new work goes to the new version");
+        Ok(switch)
+    }
+
+    /// Gives a prepared version its share of new work, and judges it until its window ends.
+    fn begin(
+        self: &Arc<Self>,
+        current: &mut Current,
+        next: Next,
+        trial: Trial,
+        order: &Order,
+    ) -> Result<Switch, Refusal> {
+        let Next { snapshot, version, previous, .. } = next;
+        let id = Arc::clone(&version.component.id);
+        let switch = Switch::of(&version, &previous);
+        let note = format!("{} % for {}", trial.share.get(), humantime::format_duration(trial.window));
+        let entry = Entry::new(Some(&id), Action::Canary, &order.by).versions(&switch.hash, Some(&switch.previous));
+        let change = Change::Try(&id, Some(&switch.hash));
+        let commit = || current.versions.commit(&[change], vec![entry.note(&note)]);
+        tokio::task::block_in_place(commit).map_err(Refusal::Failed)?;
+        self.app.replace(snapshot);
+        tracing::info!(component = &*id, version = short(&switch.hash), by = order.by, "a canary gets {note}");
+        let (deployment, by, drain) = (Arc::clone(self), order.by.clone(), order.drain);
+        tokio::spawn(async move {
+            let Some(verdict) = deployment.observe(&previous, &version, trial.window).await else { return };
+            let (promote, reason) = match verdict {
+                Verdict::Promote(reason) => (true, reason),
+                Verdict::Return(reason) => (false, reason),
+                Verdict::Wait => return,
+            };
+            let mut current = deployment.current.lock().await;
+            if !deployment.tries(&version) {
+                return;
+            }
+            if let Err(error) = deployment.conclude(&mut current, &id, promote, &by, &reason, drain) {
+                tracing::error!(component = &*id, %error, "the canary keeps its share: its end cannot be written down");
+            }
+        });
+        Ok(switch)
+    }
+
+    /// Compares both versions until there is a verdict; `None` if the trial has ended otherwise.
+    async fn observe(&self, stable: &Version, canary: &Version, window: Duration) -> Option<Verdict> {
+        let begin = Instant::now();
+        let before = (Totals::of(&stable.component.stats), Totals::of(&canary.component.stats));
+        while self.tries(canary) {
+            let left = window.saturating_sub(begin.elapsed());
+            tokio::select! {
+                () = tokio::time::sleep(left.min(LOOK)) => {}
+                () = self.shutdown.cancelled() => return None,
+            }
+            let old = Totals::of(&stable.component.stats).since(&before.0);
+            let new = Totals::of(&canary.component.stats).since(&before.1);
+            match judge(&old, &new, begin.elapsed() >= window) {
+                Verdict::Wait => {}
+                verdict => return Some(verdict),
+            }
+        }
+        None
+    }
+
+    /// Whether `version` is the canary of its component.
+    fn tries(&self, version: &Version) -> bool {
+        let snapshot = self.app.load();
+        let slot = snapshot.components.get(&version.component.id);
+        let canary = slot.and_then(|slot| slot.canary.as_ref());
+        canary.is_some_and(|canary| Arc::ptr_eq(&canary.version.component, &version.component))
+    }
+
+    /// Ends a trial.
+    fn conclude(
+        &self,
+        current: &mut Current,
+        id: &str,
+        promote: bool,
+        by: &str,
+        reason: &str,
+        drain: Option<Duration>,
+    ) -> Result<Switch, Refusal> {
+        let old = self.app.snapshot();
+        let none = || Refusal::NotFound(format!("component `{id}` has no canary"));
+        let slot = old.components.get(id).ok_or_else(none)?;
+        let canary = &slot.canary.as_ref().ok_or_else(none)?.version;
+        let (winner, loser) = if promote { (canary, &slot.stable) } else { (&slot.stable, canary) };
+        let mut components = old.components.clone();
+        insert(&mut components, Slot::of(Arc::clone(winner)));
+        let routes = routes(&current.declared.manifest, &components).map_err(Refusal::Failed)?;
+        let switch = Switch::of(winner, loser);
+        let source = current.binary(id)?.source.clone();
+        let tried = canary.component.version.hash.to_string();
+        let (change, action) = if promote {
+            (Change::Run { component: id, hash: &switch.hash, source: &source }, Action::Promote)
+        } else {
+            (Change::Try(id, None), Action::Return)
+        };
+        let other = if promote { &switch.previous } else { &switch.hash };
+        let entry = Entry::new(Some(id), action, by).versions(&tried, Some(other)).note(reason);
+        tokio::task::block_in_place(|| current.versions.commit(&[change], vec![entry])).map_err(Refusal::Failed)?;
+        if promote {
+            let compiled = canary.component.compiled.clone();
+            current.binaries.insert(id.to_owned(), Binary { hash: switch.hash.clone(), source, compiled });
+        }
+        self.app.replace(Snapshot { components, routes });
+        self.retire(&loser.component, drain.unwrap_or_else(|| drain_time(&current.declared.manifest, id)));
+        let what = if promote { "the canary takes all new work" } else { "the canary is returned" };
+        tracing::info!(component = id, version = short(&tried), by, "{what}: {reason}");
+        Ok(switch)
     }
 
     /// Lets a version that gets no more work end within `drain`.
-    fn retire(&self, version: &Arc<Component>, drain: Duration) {
+    pub(super) fn retire(&self, version: &Arc<Component>, drain: Duration) {
         version.life.retire();
         let left: Weak<Component> = Arc::downgrade(version);
         let shutdown = self.shutdown.clone();
@@ -333,6 +496,13 @@ impl Deployment {
     }
 }
 
+impl Switch {
+    fn of(version: &Version, previous: &Version) -> Self {
+        let hash = |version: &Version| version.component.version.hash.to_string();
+        Self { hash: hash(version), previous: hash(previous) }
+    }
+}
+
 impl Current {
     fn binary(&self, id: &str) -> Result<&Binary, Refusal> {
         let manifest = &self.declared.manifest;
@@ -346,10 +516,10 @@ struct Next {
     binaries: BTreeMap<String, Binary>,
     snapshot: Snapshot,
     version: Arc<Version>,
-    previous: Arc<Component>,
+    previous: Arc<Version>,
 }
 
-fn insert(components: &mut HashMap<Arc<str>, Arc<Slot>>, slot: Slot) {
+pub(super) fn insert(components: &mut HashMap<Arc<str>, Arc<Slot>>, slot: Slot) {
     components.insert(Arc::clone(&slot.stable.component.id), Arc::new(slot));
 }
 
@@ -357,6 +527,13 @@ fn insert(components: &mut HashMap<Arc<str>, Arc<Slot>>, slot: Slot) {
 fn started(versions: &mut Versions, binaries: &BTreeMap<String, Binary>) -> Result<()> {
     let mut changes = Vec::new();
     let mut entries = Vec::new();
+    for (id, Binary { hash, .. }) in binaries {
+        if let Some(canary) = versions.canary(id) {
+            changes.push(Change::Try(id, None));
+            let entry = Entry::new(Some(id), Action::Return, OPERATOR).versions(&canary, Some(hash));
+            entries.push(entry.note("the application was started again"));
+        }
+    }
     for (id, Binary { hash, source, .. }) in binaries {
         let before = versions.live(id);
         if before.as_ref() != Some(hash) {
@@ -380,7 +557,7 @@ fn unknown(id: &str, manifest: &Manifest) -> Refusal {
 }
 
 /// How long a component's old version may take to end.
-fn drain_time(manifest: &Manifest, id: &str) -> Duration {
+pub(super) fn drain_time(manifest: &Manifest, id: &str) -> Duration {
     let consume = manifest.components.get(id).into_iter().flat_map(|component| &component.consume);
     consume.map(|consume| consume.timeout).max().unwrap_or_default().max(DRAIN)
 }

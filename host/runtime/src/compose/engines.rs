@@ -1,7 +1,7 @@
 //! The engines that an application's labels stand for. Each is opened once, and only if something
 //! uses it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +32,18 @@ pub(crate) struct Engines {
     broker: Arc<dyn Broker>,
     mail: Arc<dyn mail::Sender>,
     outbox: Option<Arc<dyn mail::Outbox>>,
-    relays: Vec<Arc<Outbox>>,
     /// Where mail goes, for people.
     pub(crate) mail_to: String,
     /// What the operator says about outgoing connections.
     pub(crate) network: config::Network,
+    process: Arc<Process>,
+}
+
+/// What is open in this process, whatever the manifest and the configuration become.
+struct Process {
+    opened: tokio::sync::Mutex<Opened>,
+    /// By label. Those of labels that are no longer used stay: messages may wait there.
+    relays: std::sync::Mutex<BTreeMap<String, Arc<Outbox>>>,
 }
 
 impl Engines {
@@ -46,7 +53,7 @@ impl Engines {
     /// Names the engine that cannot be opened.
     pub(crate) async fn open(manifest: &Manifest, config: &Config, dir: &Path) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut opened = Opened {
+        let opened = Opened {
             dir: dir.to_owned(),
             namespace: manifest.name.clone(),
             clock,
@@ -54,17 +61,42 @@ impl Engines {
             files: HashMap::new(),
             redis: HashMap::new(),
         };
+        let process = Process { opened: tokio::sync::Mutex::new(opened), relays: std::sync::Mutex::default() };
+        Self::bind(Arc::new(process), manifest, config, None, true).await
+    }
+
+    /// The engines of the same application as `manifest` and `config` are now. What has the same
+    /// label stays as it is, and so do the queues; mail is set up anew if `new_mail`.
+    ///
+    /// # Errors
+    /// Names the engine that cannot be opened.
+    pub(crate) async fn again(&self, manifest: &Manifest, config: &Config, new_mail: bool) -> Result<Self> {
+        Self::bind(Arc::clone(&self.process), manifest, config, Some(self), new_mail).await
+    }
+
+    async fn bind(
+        process: Arc<Process>,
+        manifest: &Manifest,
+        config: &Config,
+        before: Option<&Self>,
+        new_mail: bool,
+    ) -> Result<Self> {
+        let mut opened = process.opened.lock().await;
         let components = manifest.components.values();
         let labels: BTreeSet<&String> = components.clone().flat_map(|component| &component.key_value_stores).collect();
         let blob_labels: BTreeSet<&String> = components.flat_map(|component| component.blob_stores.keys()).collect();
 
-        let broker = match &config.queue {
-            config::Queue::Embedded => opened.embedded(None).await?.broker(),
-            config::Queue::Redis { url } => opened.redis(url.expose_secret()).await?.broker(),
+        let broker = match (&config.queue, before) {
+            (_, Some(before)) => before.broker(),
+            (config::Queue::Embedded, None) => opened.embedded(None).await?.broker(),
+            (config::Queue::Redis { url }, None) => opened.redis(url.expose_secret()).await?.broker(),
         };
         let mut stores = HashMap::new();
-        let mut relays = Vec::new();
         for label in labels {
+            if let Some(store) = before.and_then(|before| before.stores.get(label)) {
+                stores.insert(label.clone(), Arc::clone(store));
+                continue;
+            }
             let store = opened.store(label, config).await?;
             // The embedded store and the embedded queues share transactions; everything else
             // publishes through an outbox in the store.
@@ -74,26 +106,36 @@ impl Engines {
                 store
             } else {
                 let outbox = Arc::new(Outbox::new(store, Arc::clone(&broker), Arc::clone(&opened.clock)));
-                relays.push(Arc::clone(&outbox));
+                process.relays().insert(label.clone(), Arc::clone(&outbox));
                 outbox
             };
             stores.insert(label.clone(), store);
         }
         let mut blobs = HashMap::new();
         for label in blob_labels {
+            if let Some(store) = before.and_then(|before| before.blobs.get(label)) {
+                blobs.insert(label.clone(), Arc::clone(store));
+                continue;
+            }
             let config::Blob::Embedded { path } = config.blob(label);
             let path = path.unwrap_or_else(|| opened.dir.join("blobs"));
             blobs.insert(label.clone(), opened.files(path).await?.store(label));
         }
         let mut databases: HashMap<_, Arc<dyn sql::Database>> = HashMap::new();
         for label in manifest.components.values().flat_map(|component| &component.sqlite_databases) {
-            if !databases.contains_key(label) {
+            if let Some(database) = before.and_then(|before| before.databases.get(label)) {
+                databases.insert(label.clone(), Arc::clone(database));
+            } else if !databases.contains_key(label) {
                 databases.insert(label.clone(), Arc::new(opened.database(label, config).await?));
             }
         }
-        let (mail, outbox, mail_to) = opened.mail(config).await?;
+        let (mail, outbox, mail_to) = match before {
+            Some(before) if !new_mail => (before.mail(), before.outbox.clone(), before.mail_to.clone()),
+            _ => opened.mail(config).await?,
+        };
+        drop(opened);
         let network = config.network.clone();
-        Ok(Self { stores, databases, blobs, broker, mail, outbox, relays, mail_to, network })
+        Ok(Self { stores, databases, blobs, broker, mail, outbox, mail_to, network, process })
     }
 
     pub(crate) fn key_value(&self, label: &str) -> Result<Arc<dyn kv::Store>> {
@@ -129,7 +171,8 @@ impl Engines {
     /// Passes on, until `shutdown`, what commits have published but could not pass on themselves.
     pub(crate) async fn relay(&self, shutdown: CancellationToken) {
         loop {
-            for outbox in &self.relays {
+            let relays: Vec<_> = self.process.relays().values().cloned().collect();
+            for outbox in relays {
                 if let Err(error) = outbox.relay().await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "published messages wait in the store");
                 }
@@ -139,6 +182,12 @@ impl Engines {
                 () = shutdown.cancelled() => return,
             }
         }
+    }
+}
+
+impl Process {
+    fn relays(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Outbox>>> {
+        self.relays.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

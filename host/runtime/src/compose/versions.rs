@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
+use utoipa::ToSchema;
 
 /// SHA-256 of a Wasm file, in hexadecimal.
 pub(crate) type Hash = String;
@@ -30,7 +31,7 @@ const MAX_PREVIOUS: usize = 10;
 const MAX_HISTORY: usize = 1000;
 
 /// What happened to a component, or to the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Action {
     /// The application started with this version for the first time.
@@ -49,8 +50,22 @@ pub(crate) enum Action {
     Reload,
 }
 
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Start => "start",
+            Self::Swap => "swap",
+            Self::Canary => "canary",
+            Self::Promote => "promote",
+            Self::Return => "return",
+            Self::Rollback => "rollback",
+            Self::Reload => "reload",
+        })
+    }
+}
+
 /// One line of the history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Entry {
     /// When, as RFC 3339 in UTC.
     pub(crate) at: String,
@@ -105,6 +120,9 @@ struct Live {
     source: Hash,
     /// What ran before, the latest last.
     previous: Vec<Hash>,
+    /// What has a share of new work, on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    canary: Option<Hash>,
 }
 
 /// The record, as it is on disk.
@@ -159,6 +177,11 @@ impl Versions {
         self.record.components.get(component).map(|live| live.hash.clone())
     }
 
+    /// The canary that was there when the process ended.
+    pub(crate) fn canary(&self, component: &str) -> Option<Hash> {
+        self.record.components.get(component)?.canary.clone()
+    }
+
     /// The version to go back to.
     pub(crate) fn previous(&self, component: &str) -> Option<Hash> {
         self.record.components.get(component)?.previous.last().cloned()
@@ -199,7 +222,7 @@ impl Versions {
     fn sweep(&self) -> io::Result<()> {
         let components = self.record.components.values();
         let kept: BTreeSet<&str> = components
-            .flat_map(|live| [&live.hash, &live.source].into_iter().chain(&live.previous))
+            .flat_map(|live| [&live.hash, &live.source].into_iter().chain(&live.previous).chain(&live.canary))
             .map(|hash| &**hash)
             .collect();
         for entry in fs::read_dir(&self.directory)? {
@@ -231,6 +254,8 @@ pub(crate) enum Change<'a> {
         /// What the manifest's file is.
         source: &'a Hash,
     },
+    /// A version has a share of a component's work, or none again.
+    Try(&'a str, Option<&'a Hash>),
     /// A component is gone.
     Gone(&'a str),
 }
@@ -248,7 +273,7 @@ impl Change<'_> {
                     live.previous.drain(..over);
                     live.previous
                 });
-                record.components.insert(component.to_owned(), Live { hash, source, previous });
+                record.components.insert(component.to_owned(), Live { hash, source, previous, canary: None });
             }
             Self::Back { component, source } => {
                 if let Some(live) = record.components.get_mut(component)
@@ -256,6 +281,11 @@ impl Change<'_> {
                 {
                     live.hash = hash;
                     live.source = source.clone();
+                }
+            }
+            Self::Try(component, canary) => {
+                if let Some(live) = record.components.get_mut(component) {
+                    live.canary = canary.cloned();
                 }
             }
             Self::Gone(component) => drop(record.components.remove(component)),

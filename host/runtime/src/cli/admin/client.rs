@@ -1,5 +1,6 @@
 //! A client of a running application's administration.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,6 +100,15 @@ impl Client {
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let request = self.agent.delete(self.at(path)).header("authorization", self.authorization.expose_secret());
         self.decode(request.call())
+    }
+
+    /// Sends a file as it is.
+    ///
+    /// # Errors
+    /// What the application says is wrong, or that it does not answer.
+    pub(crate) fn post_file<T: DeserializeOwned>(&self, path: &str, file: File) -> Result<T> {
+        let request = self.agent.post(self.at(path)).header("authorization", self.authorization.expose_secret());
+        self.decode(request.header("content-type", "application/wasm").send(file))
     }
 
     fn at(&self, path: &str) -> String {
