@@ -117,7 +117,7 @@ fn step(
     output: &Output,
     started: &mut Option<oneshot::Sender<Result<Vec<String>>>>,
 ) -> Result<()> {
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let width = columns.len();
     let mut rows = statement.query(params_from_iter(parameters.into_iter().map(Parameter))).map_err(outcome)?;
     let mut next = rows.next().map_err(outcome)?;
