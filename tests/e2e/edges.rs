@@ -51,10 +51,10 @@ fn packages_depend_in_one_direction() {
             assert!(!has(package, forbidden), "{forbidden} in {package:?}");
         }
     }
-    for engine in ["tessera-backends", "redb", "fjall", "redis", "lettre"] {
+    for engine in ["tessera-backends", "redb", "fjall", "redis", "lettre", "rusqlite", "rusqlite"] {
         assert!(!has(&capability, engine), "{engine} in {capability:?}");
     }
-    for engine in ["redb", "fjall", "redis", "lettre"] {
+    for engine in ["redb", "fjall", "redis", "lettre", "rusqlite"] {
         assert!(!has(&runtime, engine), "{engine} in {runtime:?}");
     }
     assert!(has(&backends, "tessera-capability") && has(&runtime, "tessera-backends"));

@@ -21,14 +21,14 @@ fn read(text: &str) -> Result<Config, Invalid> {
 fn key_value_url(keys: &str) -> String {
     match read(&format!("[key_value_store.jobs]\ntype = \"redis\"\n{keys}")).unwrap().key_value("jobs") {
         KeyValue::Redis { url } => url.expose_secret().to_owned(),
-        KeyValue::Embedded => panic!("embedded"),
+        KeyValue::Embedded { .. } => panic!("embedded"),
     }
 }
 
 #[test]
 fn an_absent_section_is_embedded() {
     let config = read("").unwrap();
-    assert!(matches!(config.key_value("any"), KeyValue::Embedded));
+    assert!(matches!(config.key_value("any"), KeyValue::Embedded { path: None }));
     assert_eq!(config.blob("any"), Blob::Embedded { path: None });
     assert!(matches!(config.queue, Queue::Embedded));
     assert!(matches!(config.mail.engine, MailEngine::Outbox));
@@ -42,7 +42,7 @@ fn embedded_engines_may_be_named() {
          [queue]\ntype = \"embedded\"\n[mail]\nfrom = \"a@b.example\"\n",
     )
     .unwrap();
-    assert!(matches!(config.key_value("a"), KeyValue::Embedded));
+    assert!(matches!(config.key_value("a"), KeyValue::Embedded { path: None }));
     assert_eq!(config.blob("b"), Blob::Embedded { path: Some("etc/blobs".into()) });
     assert!(matches!(config.queue, Queue::Embedded));
     assert_eq!(config.mail.from, "a@b.example");
