@@ -208,7 +208,7 @@ async fn outgoing_requests_wait_for_one_another() {
     let fixture = start("limits = { connections = 2 }");
     let url = format!("{}/probe/http/-?http://127.0.0.1:{port}/", fixture.server.url);
     let requests: Vec<_> = (0..3).map(|_| tokio::spawn(reqwest::get(url.clone()))).collect();
-    let mut first = vec![arrived.recv().await.expect("one"), arrived.recv().await.expect("two")];
+    let mut first = [arrived.recv().await.expect("one"), arrived.recv().await.expect("two")];
     let third = tokio::time::timeout(Duration::from_millis(500), arrived.recv()).await;
     assert!(third.is_err(), "the third waits");
     let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";

@@ -6,7 +6,7 @@
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`grants`], [`limits`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`]: what the host promises to
 //!   any component;
-//! - [`tls`]: HTTPS;
+//! - HTTPS: [`tls`];
 //! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`variables`]: where variables get their values;
 //! - [`engines`]: the story on Redis and SMTP;

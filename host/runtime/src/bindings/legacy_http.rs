@@ -69,6 +69,7 @@ pub(crate) struct Response {
 #[derive(ComponentType, Lift, Lower, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(clippy::enum_variant_names, reason = "the names that the interface has")]
 enum Error {
     #[component(name = "success")]
     Success,

@@ -156,8 +156,10 @@ mod tests {
         routes
     }
 
+    type Won = (String, String, Vec<(String, String)>);
+
     /// The route that wins, and what its wildcard and parameters are.
-    fn found(routes: &Routes, path: &str) -> Option<(String, String, Vec<(String, String)>)> {
+    fn found(routes: &Routes, path: &str) -> Option<Won> {
         let found = routes.find(path)?;
         let Target::Static(fixed) = &**found.target else { return None };
         let parameters = found.parameters.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();

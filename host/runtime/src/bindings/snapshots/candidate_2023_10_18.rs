@@ -298,7 +298,7 @@ pub(super) fn filesystem<T: WasiView + 'static>(linker: &mut LinkerInstance<'_, 
                 let mut files = store.data_mut().filesystem();
                 Ok((match files.open_at(directory, path_flags, path, open_flags, flags).await {
                     Ok(opened) => Ok::<Resource<files::Descriptor>, files::ErrorCode>(opened),
-                    Err(error) => Err(error.downcast()?.into()),
+                    Err(error) => Err(error.downcast()?),
                 },))
             })
         },
