@@ -4,6 +4,7 @@
 //! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
+//! - [`admin`]: what operators see and do;
 //! - [`grants`], [`limits`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`]: what the host promises to
 //!   any component;
 //! - HTTPS: [`tls`];
@@ -17,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::cast_precision_loss)]
 
 mod accounts;
+mod admin;
 mod api;
 mod bad_input;
 mod crash;
