@@ -178,8 +178,8 @@ impl Running {
 
     /// As [`Self::ended`], for an HTTP request whose answer has this status.
     pub(crate) fn answered(&self, status: u16) {
-        let class = (status / 100).saturating_sub(1);
-        if let Some(counter) = self.stats.statuses.get(usize::from(class)) {
+        let class = (status / 100).checked_sub(1);
+        if let Some(counter) = class.and_then(|class| self.stats.statuses.get(usize::from(class))) {
             counter.increment();
         }
         self.ended(status < 500);

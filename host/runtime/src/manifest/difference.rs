@@ -80,7 +80,7 @@ mod tests {
 
     fn read(component: &str) -> (Manifest, BTreeMap<String, Resolved>) {
         let text = format!(
-            "spin_manifest_version = 2\n[application]\nname = \"a\"\n[variables]\nv = {{ default = \"1\" }}\n{component}"
+            "spin_manifest_version = 2\n[application]\nname = \"a\"\n[variables]\nv = {{ default = \"1\" }}\n[trigger]\n{component}"
         );
         let manifest = parse(Path::new("spin.toml"), &text).unwrap().manifest;
         let resolved = resolve_variables(&manifest, &BTreeMap::new(), |_| None).unwrap();

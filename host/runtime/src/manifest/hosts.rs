@@ -198,7 +198,10 @@ fn parse_ports(port: &str) -> Result<(u16, u16), String> {
 
 impl Host {
     fn parse(host: &str) -> Result<Self, String> {
-        if let Ok(network) = unbracketed(host).parse::<IpNet>() {
+        // The brackets of IPv6 hold the address alone: `[fd00::]/8`.
+        let network = host.strip_prefix('[').and_then(|host| host.split_once("]/"));
+        let network = network.map_or_else(|| host.to_owned(), |(address, length)| format!("{address}/{length}"));
+        if let Ok(network) = network.parse::<IpNet>() {
             return Ok(Self::Network(network.trunc()));
         }
         if let Ok(address) = unbracketed(host).parse::<IpAddr>() {
