@@ -168,3 +168,87 @@ async fn what_cannot_run_is_refused_with_the_reason() {
     let text = refused(empty, "executor = { type = \"wagi\", entrypoint = \"other\" }");
     assert!(text.contains("begins at `_start`"), "{text}");
 }
+
+/// The gateway with the accounts' component as a file, which needs stores and more.
+fn with_dependency(dependency: &str) -> String {
+    format!(
+        r##"
+        [[trigger.http]]
+        route = "/..."
+        component = "gateway"
+        [component.gateway]
+        source = "<gateway>"
+        key_value_stores = ["jobs", "accounts", "keys"]
+        variables = {{ max_upload_bytes = "1000", admin_email = "", admin_password = "" }}
+        [component.gateway.dependencies]
+        "tessera:auth/accounts@0.1.0" = {dependency}
+        "tessera:auth/tokens@0.1.0" = {dependency}
+        [component.gateway.tool.tessera]
+        publish = ["events.registered"]
+        [component.sink]
+        source = "<consumer>"
+        key_value_stores = ["attempts"]
+        [component.sink.tool.tessera]
+        consume = [{{ queue = "#" }}]
+        "##
+    )
+}
+
+#[tokio::test]
+async fn a_file_dependency_has_what_it_inherits() {
+    let body = r#"{"email": "a@example.org", "password": "correct horse battery staple"}"#;
+    let register = async |dependency: &str| {
+        let app = Fixture::start(&with_dependency(dependency));
+        post(&app, "/registration", body).await.0
+    };
+    assert!(register(r#"{ path = "<auth>", inherit_configuration = true }"#).await.is_success());
+    assert!(register(r#"{ path = "<auth>", inherit_configuration = ["variables"] }"#).await.is_server_error());
+    assert!(register(r#"{ path = "<auth>" }"#).await.is_server_error());
+}
+
+#[tokio::test]
+async fn a_source_by_url_is_fetched_once_and_checked() {
+    let bytes = std::fs::read(crate::support::fixtures::wasm("wasi02")).expect("the fixture");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let server = tokio::spawn({
+        let bytes = bytes.clone();
+        async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                _ = connection.read(&mut [0; 4096]).await;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len());
+                _ = connection.write_all(head.as_bytes()).await;
+                _ = connection.write_all(&bytes).await;
+            }
+        }
+    });
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |digest: &str| {
+        let content = format!(
+            "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"guest\"\n[component.guest]\n\
+             source = {{ url = \"http://127.0.0.1:{port}/guest.wasm\", digest = \"sha256:{digest}\" }}\n"
+        );
+        manifest(directory.path(), &content)
+    };
+    // What `sha256sum` prints for the file is not known beforehand: the refusal names it.
+    let path = write(&"0".repeat(64));
+    let state = directory.path().to_owned();
+    let refusal = tokio::task::spawn_blocking({
+        let state = state.clone();
+        move || Launch::manifest(&path).refused(&state)
+    });
+    let refusal = refusal.await.expect("a refusal");
+    let digest =
+        refusal.split("its digest is sha256:").nth(1).and_then(|rest| rest.get(..64)).expect(&refusal).to_owned();
+    let path = write(&digest);
+    let launch = |path: std::path::PathBuf, state: std::path::PathBuf| {
+        tokio::task::spawn_blocking(move || Launch::manifest(&path).start(&state))
+    };
+    let first = launch(path.clone(), state.clone()).await.expect("it starts");
+    assert_eq!(reqwest::get(&first.url).await.expect("an answer").status(), StatusCode::OK);
+    first.kill();
+    // The second start needs no server.
+    server.abort();
+    let second = launch(path, state).await.expect("it starts");
+    assert_eq!(reqwest::get(&second.url).await.expect("an answer").status(), StatusCode::OK);
+}

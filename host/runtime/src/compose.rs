@@ -6,6 +6,7 @@ mod canary;
 mod consumers;
 mod deployment;
 mod engines;
+mod fetch;
 mod inputs;
 mod listeners;
 mod reload;
@@ -35,7 +36,7 @@ use crate::app::slot::Slot;
 use crate::app::{App, files};
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
-use crate::manifest::{self, Handler, Limits, Manifest, Resolved};
+use crate::manifest::{self, Handler, Manifest, Resolved};
 use crate::network::{Common, Network};
 use crate::state::State;
 use crate::trigger::http;
@@ -57,14 +58,19 @@ fn subscriptions(manifest: &Manifest) -> Vec<Subscription> {
         .collect()
 }
 
-/// The Wasm file of every component, and of every dependency that is a file, by id.
-fn sources(manifest: &Manifest) -> BTreeMap<String, PathBuf> {
+/// The Wasm file of every component, and of every dependency that is a file, by id. Those that are
+/// not here were fetched.
+fn sources(manifest: &Manifest, state_dir: &Path) -> BTreeMap<String, PathBuf> {
+    let file = |path: &PathBuf, remote: &Option<manifest::Remote>| match remote {
+        Some(remote) => fetch::place(state_dir, remote),
+        None => path.clone(),
+    };
     let mut sources = BTreeMap::new();
     for (id, component) in &manifest.components {
-        sources.insert(id.clone(), component.source.clone());
+        sources.insert(id.clone(), file(&component.source, &component.remote));
         for (import, dependency) in &component.dependencies {
-            if let manifest::Dependency::File { path, .. } = dependency {
-                sources.insert(file_id(id, import), path.clone());
+            if let manifest::Dependency::File { path, remote, .. } = dependency {
+                sources.insert(file_id(id, import), file(path, remote));
             }
         }
     }
@@ -156,7 +162,7 @@ impl Builder<'_> {
     fn component(&self, id: &str, previous: Option<&Component>, mounts: Option<Vec<Mount>>) -> Result<Component> {
         let mut component = match (self.manifest.components.get(id), self.resolved.get(id)) {
             (Some(declared), Some(resolved)) => self.declared(id, declared, resolved, mounts)?,
-            _ => self.file(id)?,
+            _ => self.file(id, mounts)?,
         };
         if let Some(previous) = previous.filter(|other| other.limits == component.limits) {
             component.admission = Arc::clone(&previous.admission);
@@ -182,32 +188,7 @@ impl Builder<'_> {
         resolved: &Resolved,
         mounts: Option<Vec<Mount>>,
     ) -> Result<Component> {
-        let grants = Arc::new(Grants {
-            component: id.into(),
-            stores: declared
-                .key_value_stores
-                .iter()
-                .map(|label| Ok((label.clone(), self.engines.key_value(label)?)))
-                .collect::<Result<_>>()?,
-            databases: declared
-                .sqlite_databases
-                .iter()
-                .map(|label| Ok((label.clone(), self.engines.database(label)?)))
-                .collect::<Result<_>>()?,
-            redis: self.engines.redis_client(),
-            blobs: declared
-                .blob_stores
-                .iter()
-                .map(|(label, access)| Ok((label.clone(), Blobs { store: self.engines.blob(label)?, access: *access })))
-                .collect::<Result<_>>()?,
-            open_blobs: Arc::new(Semaphore::new(declared.limits.open_blobs())),
-            publish: declared.publish.clone(),
-            broker: self.engines.broker(),
-            mail: declared.mail.as_ref().map(|grant| Mail { sender: self.engines.mail(), grant: grant.clone() }),
-            variables: resolved.variables.clone(),
-            hosts: resolved.outbound_hosts.clone(),
-        });
-        let network = self.network(grants)?;
+        let network = self.network(Arc::new(self.grants(id, declared, resolved)?))?;
         let mounts = match mounts {
             Some(mounts) => mounts,
             None => self.files(id)?,
@@ -233,27 +214,68 @@ impl Builder<'_> {
         Ok(component)
     }
 
-    /// A dependency that is a file runs without any grants.
-    fn file(&self, id: &str) -> Result<Component> {
-        let grants = Arc::new(Grants {
+    /// What the manifest grants.
+    fn grants(&self, id: &str, declared: &manifest::Component, resolved: &Resolved) -> Result<Grants> {
+        Ok(Grants {
             component: id.into(),
-            stores: HashMap::new(),
-            databases: HashMap::new(),
+            stores: declared
+                .key_value_stores
+                .iter()
+                .map(|label| Ok((label.clone(), self.engines.key_value(label)?)))
+                .collect::<Result<_>>()?,
+            databases: declared
+                .sqlite_databases
+                .iter()
+                .map(|label| Ok((label.clone(), self.engines.database(label)?)))
+                .collect::<Result<_>>()?,
             redis: self.engines.redis_client(),
-            blobs: HashMap::new(),
-            open_blobs: Arc::new(Semaphore::new(Limits::default().open_blobs())),
-            publish: Vec::new(),
+            blobs: declared
+                .blob_stores
+                .iter()
+                .map(|(label, access)| Ok((label.clone(), Blobs { store: self.engines.blob(label)?, access: *access })))
+                .collect::<Result<_>>()?,
+            open_blobs: Arc::new(Semaphore::new(declared.limits.open_blobs())),
+            publish: declared.publish.clone(),
             broker: self.engines.broker(),
-            mail: None,
-            variables: BTreeMap::new(),
-            hosts: manifest::AllowedHosts::default(),
-        });
+            mail: declared.mail.as_ref().map(|grant| Mail { sender: self.engines.mail(), grant: grant.clone() }),
+            variables: resolved.variables.clone(),
+            hosts: resolved.outbound_hosts.clone(),
+        })
+    }
+
+    /// A dependency that is a file has what it inherits of the component that depends on it.
+    fn file(&self, id: &str, mounts: Option<Vec<Mount>>) -> Result<Component> {
+        let (parent, declared, inherit) =
+            self.heir(id).with_context(|| format!("component `{id}` is not in the manifest"))?;
+        let resolved = self.resolved.get(parent).with_context(|| format!("component `{parent}` has no variables"))?;
+        let mut lent = declared.clone();
+        let mut values = resolved.clone();
+        if !inherit.stores {
+            lent.key_value_stores.clear();
+        }
+        if !inherit.databases {
+            lent.sqlite_databases.clear();
+        }
+        if !inherit.own {
+            lent.blob_stores.clear();
+            lent.publish.clear();
+            lent.mail = None;
+        }
+        if !inherit.variables {
+            values.variables.clear();
+        }
+        if !inherit.hosts {
+            values.outbound_hosts = manifest::AllowedHosts::default();
+        }
         let settings = Settings {
-            network: self.network(grants)?,
-            limits: Limits::default(),
+            network: self.network(Arc::new(self.grants(id, &lent, &values)?))?,
+            limits: declared.limits,
             reuse: None,
-            environment: BTreeMap::new(),
-            mounts: Vec::new(),
+            environment: if inherit.environment { declared.environment.clone() } else { BTreeMap::new() },
+            mounts: match mounts {
+                Some(mounts) => mounts,
+                None => self.files(id)?,
+            },
             turns: self.app.turns(),
             wagi: None,
         };
@@ -266,9 +288,23 @@ impl Builder<'_> {
         Network::new(grants, common).with_context(|| format!("component `{id}`: set up TLS for its connections"))
     }
 
+    /// Of a dependency that is a file: whose it is, and what it inherits.
+    fn heir<'a>(&'a self, id: &'a str) -> Option<(&'a str, &'a manifest::Component, &'a manifest::Inherit)> {
+        let (parent, import) = id.split_once('/')?;
+        let declared = self.manifest.components.get(parent)?;
+        match declared.dependencies.get(import)? {
+            manifest::Dependency::File { inherit, .. } => Some((parent, declared, inherit)),
+            manifest::Dependency::Component { .. } => None,
+        }
+    }
+
     /// Gathers the files that a component may read.
     fn files(&self, id: &str) -> Result<Vec<Mount>> {
-        let Some(declared) = self.manifest.components.get(id) else { return Ok(Vec::new()) };
+        let declared = match self.heir(id) {
+            Some((_, declared, inherit)) => Some(declared).filter(|_| inherit.files),
+            None => self.manifest.components.get(id),
+        };
+        let Some(declared) = declared else { return Ok(Vec::new()) };
         let staging = self.state_dir.join(FILES);
         files::gather(&declared.files, &declared.exclude_files, &self.manifest.directory, &staging)
             .with_context(|| format!("component `{id}`: cannot provide its `files`"))

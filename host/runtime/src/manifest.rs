@@ -12,6 +12,7 @@ mod executor;
 mod grants;
 mod graph;
 mod hosts;
+mod inherit;
 mod inline;
 mod limits;
 mod names;
@@ -31,11 +32,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use component::{
-    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, RedisTrigger,
+    BlobAccess, Build, Component, Consume, Dependency, Files, Handler, HttpTrigger, MailGrant, RedisTrigger, Remote,
     StaticResponse,
 };
 pub(crate) use difference::differences;
 pub(crate) use hosts::{AllowedHosts, Destination};
+pub(crate) use inherit::Inherit;
 pub(crate) use limits::{Limits, Reuse};
 pub(crate) use route::{RESERVED, Route, Segment};
 pub(crate) use scope::is_public;

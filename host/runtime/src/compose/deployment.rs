@@ -26,7 +26,8 @@ use super::listeners::Listeners;
 use super::statements;
 use super::versions::{Action, Change, Entry, Hash, Incoming, Received, Versions};
 use super::{
-    Binary, Builder, Declared, Engines, FILES, Inputs, binaries, compile, routes, sources, subscriptions, try_out,
+    Binary, Builder, Declared, Engines, FILES, Inputs, binaries, compile, fetch, routes, sources, subscriptions,
+    try_out,
 };
 use crate::admin;
 use crate::app::component::Component;
@@ -51,7 +52,7 @@ pub(crate) struct Deployment {
     pub(super) app: Arc<App>,
     pub(super) wasm: Engine,
     linker: Linker<State>,
-    state_dir: PathBuf,
+    pub(super) state_dir: PathBuf,
     versions: PathBuf,
     tasks: TaskTracker,
     shutdown: CancellationToken,
@@ -152,7 +153,9 @@ impl Deployment {
             _ => {}
         }
         let mut versions = Versions::open(state_dir.join("versions"))?;
-        let binaries = binaries(&wasm, &sources(manifest), &versions, &BTreeMap::new()).await?;
+        // Before anything runs there is nothing to hold up.
+        tokio::task::block_in_place(|| fetch::all(manifest, &state_dir))?;
+        let binaries = binaries(&wasm, &sources(manifest, &state_dir), &versions, &BTreeMap::new()).await?;
 
         let app = Arc::new(App::default());
         let builder = Builder {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::deployment::{Current, Deployment, Refusal, drain_time, insert, short};
 use super::versions::{Action, Change, Entry};
-use super::{Binary, Declared, binaries, routes, sources, subscriptions, try_out};
+use super::{Binary, Declared, binaries, fetch, routes, sources, subscriptions, try_out};
 use crate::app::component::Mount;
 use crate::app::slot::{Slot, Version};
 use crate::app::{Snapshot, files};
@@ -41,12 +41,17 @@ impl Deployment {
                 slot.stable.component.id
             )));
         }
-        let declared = tokio::task::block_in_place(|| self.inputs.read()).map_err(Refusal::Unfit)?;
+        let read = || {
+            let declared = self.inputs.read()?;
+            fetch::all(&declared.manifest, &self.state_dir).map(|()| declared)
+        };
+        let declared = tokio::task::block_in_place(read).map_err(Refusal::Unfit)?;
         let sections = fixed(&current.declared, &declared).map_err(Refusal::Unfit)?;
         let new_mail = sections.iter().any(|section| section == "mail");
         let engines = current.engines.again(&declared.manifest, &declared.config, new_mail).await;
         let engines = Arc::new(engines.map_err(Refusal::Unfit)?);
-        let binaries = binaries(&self.wasm, &sources(&declared.manifest), &current.versions, &current.binaries).await;
+        let sources = sources(&declared.manifest, &self.state_dir);
+        let binaries = binaries(&self.wasm, &sources, &current.versions, &current.binaries).await;
         let binaries = binaries.map_err(Refusal::Unfit)?;
         let builder = self.builder(&declared, &engines, &binaries);
 
@@ -178,9 +183,14 @@ fn uses(manifest: &Manifest, kind: &str, label: &str) -> bool {
 fn changed(current: &Current, new: &Declared, binaries: &BTreeMap<String, Binary>, id: &str) -> Vec<String> {
     let old = &current.declared;
     let mut what = Vec::new();
-    if let (Some(component), Some(resolved), Some(other), Some(values)) =
-        (old.manifest.components.get(id), old.resolved.get(id), new.manifest.components.get(id), new.resolved.get(id))
-    {
+    // A dependency that is a file may inherit of the component that depends on it.
+    let owner = id.split_once('/').map_or(id, |(parent, _)| parent);
+    if let (Some(component), Some(resolved), Some(other), Some(values)) = (
+        old.manifest.components.get(owner),
+        old.resolved.get(owner),
+        new.manifest.components.get(owner),
+        new.resolved.get(owner),
+    ) {
         what.extend(manifest::differences((component, resolved), (other, values)).into_iter().map(str::to_owned));
     }
     let versions = (current.binaries.get(id), binaries.get(id));

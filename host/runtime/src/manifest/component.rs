@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tessera_capability::queue::{Group, Pattern, Policy};
 
-use super::{Limits, Reuse, Route, Template};
+use super::{Inherit, Limits, Reuse, Route, Template};
 
 /// A Wasm component with its grants; what is not in here is denied.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct Component {
     pub(crate) line: usize,
     /// Its Wasm file; whether it exists is not checked.
     pub(crate) source: PathBuf,
+    /// Where to get its Wasm file, in place of `source`.
+    pub(crate) remote: Option<Remote>,
     /// Environment variables.
     pub(crate) environment: BTreeMap<String, String>,
     /// Files it may read.
@@ -119,10 +121,14 @@ pub(crate) enum Dependency {
         /// The export to use; `None`: the one named as the import.
         export: Option<String>,
     },
-    /// A component file, without any grants.
+    /// A component file, with the grants of who depends on it as far as it inherits them.
     File {
         /// The file; whether it exists is not checked.
         path: PathBuf,
+        /// Where to get the file, in place of `path`.
+        remote: Option<Remote>,
+        /// What it inherits.
+        inherit: Inherit,
         /// The export to use; `None`: the one named as the import.
         export: Option<String>,
     },
@@ -135,6 +141,15 @@ pub(crate) struct RedisTrigger {
     pub(crate) address: Template,
     /// The channel.
     pub(crate) channel: Template,
+}
+
+/// A file somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// By `http` or `https`.
+    pub(crate) url: String,
+    /// In lower-case hexadecimal.
+    pub(crate) sha256: String,
 }
 
 /// What answers an HTTP route.

@@ -13,6 +13,7 @@ pub(crate) fn differences(old: (&Component, &Resolved), new: (&Component, &Resol
     let Component {
         line: _,
         source,
+        remote,
         environment,
         files,
         exclude_files,
@@ -45,7 +46,7 @@ pub(crate) fn differences(old: (&Component, &Resolved), new: (&Component, &Resol
         });
     [
         ("trigger.redis", same_channels),
-        ("source", *source == other.source),
+        ("source", *source == other.source && *remote == other.remote),
         ("environment", *environment == other.environment),
         ("files", *files == other.files),
         ("exclude_files", *exclude_files == other.exclude_files),

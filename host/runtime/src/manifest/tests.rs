@@ -318,7 +318,13 @@ fn what_is_probably_not_meant() {
         ),
         ("warning_never_used", "[trigger]\n[component.a]\nsource = \"a.wasm\"\n".to_owned()),
         ("warning_deprecated_hosts", component("allowed_http_hosts = [\"example.com\"]")),
-        ("warning_inheritance", component("dependencies_inherit_configuration = true")),
+        (
+            "warning_inheritance",
+            component(
+                "dependencies = { \"a:b/c\" = { component = \"other\", inherit_configuration = true } }\n\
+                 [component.other]\nsource = \"other.wasm\"",
+            ),
+        ),
     ] {
         let loaded = read(&text).expect(name);
         let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();

@@ -12,7 +12,8 @@ use super::check::Check;
 use super::route::RESERVED;
 use super::wire::{self, StringOr};
 use super::{
-    Build, Component, Dependency, Files, Handler, HttpTrigger, Loaded, Manifest, Route, StaticResponse, Template,
+    Build, Component, Dependency, Files, Handler, HttpTrigger, Inherit, Loaded, Manifest, Remote, Route,
+    StaticResponse, Template,
 };
 use super::{executor, grants, graph, hosts, inline, names, queues, redis};
 use crate::diagnostic::{Diagnostic, Invalid, Source, list, nearest, suggest};
@@ -233,18 +234,17 @@ fn component(
         let help = "remove it; a model behind an HTTP API can be called through `allowed_outbound_hosts`";
         check.error(model.span(), format!("AI models such as `{model}` are not provided here"), help);
     }
-    if let Some(inherit) = table.dependencies_inherit_configuration
-        && *inherit.get_ref()
-    {
-        not_inherited(check, inherit.span());
-    }
+    let inherited = match table.dependencies_inherit_configuration.as_ref().map(Spanned::get_ref) {
+        Some(true) => Inherit::ALL,
+        _ => Inherit::default(),
+    };
     for other in &table.tool.others {
         if nearest(other.get_ref(), ["tessera"]).is_some() {
             check.warn(other.span(), format!("nothing here reads the tool table `{other}`"), "did you mean `tessera`?");
         }
     }
     let outbound_hosts = outbound_hosts(check, known, table.allowed_outbound_hosts, table.allowed_http_hosts);
-    let dependencies = dependencies(check, known, directory, table.dependencies);
+    let dependencies = dependencies(check, known, directory, table.dependencies, inherited);
     let files = table.files.into_iter().filter_map(|files| file_mount(check, files)).collect();
     let build = table.build.map(|build| Build {
         commands: match build.command {
@@ -266,9 +266,11 @@ fn component(
     }
     let source = local_source(check, directory, table.source);
     let tessera = grants::read(check, id, table.tool.tessera, publications);
+    let (source, remote) = source?;
     Some(Component {
         line: check.source.line(id.span().start),
-        source: source?,
+        source,
+        remote,
         environment: table.environment,
         files,
         exclude_files: table.exclude_files,
@@ -289,16 +291,43 @@ fn component(
     })
 }
 
-fn local_source(check: &mut Check, directory: &Path, source: Spanned<StringOr<toml::Table>>) -> Option<PathBuf> {
+fn local_source(
+    check: &mut Check,
+    directory: &Path,
+    source: Spanned<StringOr<wire::Source>>,
+) -> Option<(PathBuf, Option<Remote>)> {
     let span = source.span();
     match source.into_inner() {
         StringOr::String(path) if path.is_empty() => {
             check.error(span, "the source is empty", "give the Wasm file's path")
         }
-        StringOr::String(path) => return Some(directory.join(path)),
-        StringOr::Long(_) => check.error(span, "remote sources are not supported", "download it and give its path"),
+        StringOr::String(path) => return Some((directory.join(path), None)),
+        StringOr::Long(wire::Source { url: Some(url), digest, .. }) => {
+            return remote(check, url, digest).map(|remote| (PathBuf::new(), Some(remote)));
+        }
+        StringOr::Long(_) => {
+            check.error(span, "registries are not supported", "give a path, or a `url` with its `digest`");
+        }
     }
     None
+}
+
+/// A file by URL; only one whose digest is known is the one that was meant.
+fn remote(check: &mut Check, url: Spanned<String>, digest: Option<Spanned<String>>) -> Option<Remote> {
+    if !["https://", "http://"].iter().any(|scheme| url.get_ref().starts_with(scheme)) {
+        check.error(url.span(), format!("`{url}` is not a URL of HTTP"), "begin it with `https://`");
+        return None;
+    }
+    let Some(digest) = digest else {
+        check.error(url.span(), "a URL needs a `digest`", "add `digest = \"sha256:…\"`, as `sha256sum` prints it");
+        return None;
+    };
+    let hexadecimal = digest.get_ref().strip_prefix("sha256:").unwrap_or_default();
+    if hexadecimal.len() != 64 || !hexadecimal.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        check.error(digest.span(), format!("`{digest}` is not a digest"), "write `sha256:` and 64 hexadecimal digits");
+        return None;
+    }
+    Some(Remote { sha256: hexadecimal.to_ascii_lowercase(), url: url.into_inner() })
 }
 
 pub(super) fn template(check: &mut Check, known: &Known, text: &Spanned<String>) -> Option<Template> {
@@ -319,11 +348,6 @@ pub(super) fn template(check: &mut Check, known: &Known, text: &Spanned<String>)
         check.error(text.span(), format!("there is no variable `{name}`"), help);
     }
     declared.then_some(template)
-}
-
-fn not_inherited(check: &mut Check, span: Range<usize>) {
-    let message = "dependencies do not inherit grants here";
-    check.warn(span, message, "a dependency that is a component has its own grants; a file has none");
 }
 
 fn file_mount(check: &mut Check, files: Spanned<StringOr<wire::Placement>>) -> Option<Files> {
@@ -369,6 +393,7 @@ fn dependencies(
     known: &Known,
     directory: &Path,
     dependencies: BTreeMap<Spanned<String>, Spanned<StringOr<wire::Dependency>>>,
+    inherited: Inherit,
 ) -> BTreeMap<String, Dependency> {
     let mut valid = BTreeMap::new();
     for (import, dependency) in dependencies {
@@ -378,19 +403,31 @@ fn dependencies(
             remote_dependency(check, span);
             continue;
         };
-        if let Some(inherit) = dependency.inherit_configuration
-            && inherit.get_ref().as_bool() != Some(false)
+        let written = dependency.inherit_configuration;
+        let inherit = written.as_ref().map_or(inherited, |written| Inherit::read(check, written));
+        if let (Some(_), Some(written)) = (&dependency.component, &written)
+            && inherit != Inherit::default()
         {
-            not_inherited(check, inherit.span());
+            let message = "a dependency that is a component inherits nothing here";
+            check.warn(written.span(), message, "it has grants of its own: write them in its table");
         }
         let export = dependency.export;
-        let dependency = match (dependency.component, dependency.path, dependency.version.or(dependency.url)) {
-            (Some(component), None, None) => {
+        let (path, url, digest) = (dependency.path, dependency.url, dependency.digest);
+        let dependency = match (dependency.component, path, url, dependency.version) {
+            (Some(component), None, None, None) => {
                 let reference = Spanned::new(component.span(), StringOr::<()>::String(component.into_inner()));
                 component_reference(check, known, reference).map(|id| Dependency::Component { id, export })
             }
-            (None, Some(path), None) => Some(Dependency::File { path: directory.join(path), export }),
-            (None, None, Some(_)) => {
+            (None, Some(path), None, None) => {
+                Some(Dependency::File { path: directory.join(path), remote: None, inherit, export })
+            }
+            (None, None, Some(url), None) => remote(check, url, digest).map(|remote| Dependency::File {
+                path: PathBuf::new(),
+                remote: Some(remote),
+                inherit,
+                export,
+            }),
+            (None, None, None, Some(_)) => {
                 remote_dependency(check, span);
                 None
             }
@@ -410,7 +447,7 @@ fn dependencies(
 fn remote_dependency(check: &mut Check, span: Range<usize>) {
     check.error(
         span,
-        "remote dependencies are not supported",
-        "download it and write `{ path = \"<file>\" }`, or use a component of this application: `{ component = \"<id>\" }`",
+        "registries are not supported",
+        "write `{ path = \"<file>\" }`, or `{ url = \"…\", digest = \"sha256:…\" }`, or use a component of this application: `{ component = \"<id>\" }`",
     );
 }

@@ -150,7 +150,7 @@ pub(super) struct StaticResponse {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Component {
-    pub(super) source: Spanned<StringOr<Table>>,
+    pub(super) source: Spanned<StringOr<Source>>,
     #[serde(default, rename = "description")]
     _description: String,
     #[serde(default)]
@@ -216,8 +216,21 @@ pub(super) struct Dependency {
     _registry: Option<String>,
     #[serde(rename = "package")]
     _package: Option<String>,
-    #[serde(rename = "digest")]
-    _digest: Option<String>,
+    pub(super) digest: Option<Spanned<String>>,
+}
+
+/// A Wasm file that is not here: by URL, or of a registry.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) digest: Option<Spanned<String>>,
+    #[serde(default, rename = "registry")]
+    _registry: IgnoredAny,
+    #[serde(default, rename = "package")]
+    _package: IgnoredAny,
+    #[serde(default, rename = "version")]
+    _version: IgnoredAny,
 }
 
 /// Spin's build profiles: checked for their keys and not used, as if none were chosen.
