@@ -11,6 +11,7 @@
 //! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`variables`]: where variables get their values;
 //! - [`engines`]: the story on Redis and SMTP;
+//! - [`extremes`]: every binding with values that no sane guest uses;
 //! - [`edges`]: who may import whom in `host/`;
 //! - [`support`]: servers, clients, media.
 
@@ -24,6 +25,7 @@ mod bad_input;
 mod crash;
 mod edges;
 mod engines;
+mod extremes;
 mod grants;
 mod http;
 mod limits;
