@@ -1,7 +1,8 @@
 //! Who may come in: so many calls of a component at a time, and so many more that wait.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,7 +16,20 @@ pub(crate) struct Admission {
     concurrency: usize,
     waiting: AtomicUsize,
     most: usize,
+    failures: Mutex<Failures>,
 }
+
+/// How often a component failed of late.
+struct Failures {
+    since: Instant,
+    count: u32,
+}
+
+/// So many failures in a second cost a component nothing.
+const TOLERATED: u32 = 10;
+
+/// For how long each further one keeps its permit.
+const PENALTY: Duration = Duration::from_millis(100);
 
 /// Counts whoever waits, however that ends.
 struct Waiting<'a>(&'a AtomicUsize);
@@ -34,7 +48,19 @@ impl Admission {
             concurrency: limits.concurrency,
             waiting: AtomicUsize::new(0),
             most: limits.waiting,
+            failures: Mutex::new(Failures { since: Instant::now(), count: 0 }),
         }
+    }
+
+    /// The component failed: for how long it is to keep its permit, so that one which fails at
+    /// every call does not spend the host's time on making instances and writing backtraces.
+    pub(crate) fn failed(&self) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.since.elapsed() >= Duration::from_secs(1) {
+            *failures = Failures { since: Instant::now(), count: 0 };
+        }
+        failures.count = failures.count.saturating_add(1);
+        if failures.count > TOLERATED { PENALTY } else { Duration::ZERO }
     }
 
     /// A permit for one call, at once or when it is its turn.
@@ -71,6 +97,15 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
+
+    #[test]
+    fn who_fails_often_is_slowed_down() {
+        let admission = Admission::new("a".into(), &Limits::default());
+        for _ in 0..TOLERATED {
+            assert_eq!(admission.failed(), Duration::ZERO);
+        }
+        assert_eq!(admission.failed(), PENALTY);
+    }
 
     #[test]
     fn some_wait_and_the_rest_is_refused() {

@@ -124,7 +124,13 @@ where
     };
     let response = match result {
         Ok(response) => response,
-        Err(error) => return Err(failed(component, &activity, &error).await),
+        Err(error) => {
+            let refused = failed(component, &activity, &error).await;
+            if let Refused::Failed | Refused::FailedTogether = refused {
+                tokio::time::sleep(component.admission.failed()).await;
+            }
+            return Err(refused);
+        }
     };
     let limit = limits.response_body;
     if response.body().size_hint().lower() > limit {
