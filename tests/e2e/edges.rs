@@ -12,14 +12,14 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["cli"],
     &["compose"],
-    &["admin", "trigger"],
+    &["admin", "telemetry", "trigger"],
     &["app", "server"],
     &["engine"],
     &["bindings", "state", "stdio"],
     &["network"],
     &["cpu", "grants", "variables"],
     &["config", "exceeded", "manifest", "stats"],
-    &["diagnostic"],
+    &["diagnostic", "trace"],
 ];
 
 /// Edges between modules of one layer.

@@ -7,7 +7,7 @@
 //! - [`admin`]: what operators see and do;
 //! - [`grants`], [`limits`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`]: what the host promises to
 //!   any component;
-//! - HTTPS: [`tls`];
+//! - HTTPS: [`tls`]; traces and logs: [`telemetry`]; `tessera doctor`: [`doctor`];
 //! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`variables`]: where variables get their values;
 //! - [`engines`]: the story on Redis and SMTP;
@@ -23,6 +23,7 @@ mod admin;
 mod api;
 mod bad_input;
 mod crash;
+mod doctor;
 mod edges;
 mod engines;
 mod extremes;
@@ -38,5 +39,6 @@ mod spin_http;
 mod start;
 mod story;
 mod support;
+mod telemetry;
 mod tls;
 mod variables;

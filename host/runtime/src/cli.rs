@@ -2,6 +2,7 @@
 
 mod admin;
 mod build;
+mod doctor;
 mod log;
 mod up;
 
@@ -29,6 +30,8 @@ enum Command {
     Logs(admin::logs::Logs),
     /// Shows mail that the running application keeps in its outbox.
     Mail(admin::mail::MailCommand),
+    /// Checks what the application needs, and says how to mend what is missing.
+    Doctor(doctor::Doctor),
     /// Lists what runs: components, versions, instances, requests, latency, memory.
     Ps(admin::ps::Ps),
     /// Shows the queues of the running application, and steers them.
@@ -68,6 +71,7 @@ fn state_dir(given: Option<&Path>, manifest: &Path) -> PathBuf {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Build(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Drain(command) => command.run(),
         Command::Logs(command) => command.run(),
         Command::Mail(command) => command.run(),

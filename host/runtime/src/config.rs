@@ -13,6 +13,7 @@ mod fingerprint;
 mod listen;
 mod network;
 mod reader;
+mod telemetry;
 mod variables;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ use fingerprint::Fingerprints;
 pub(crate) use listen::Https;
 pub(crate) use network::{ClientTls, Identity, Network, Roots};
 use reader::Reader;
+pub(crate) use telemetry::Telemetry;
 pub(crate) use variables::{VariablesProvider, Vault};
 
 use crate::diagnostic::{Diagnostic, Invalid, Source, nearest};
@@ -38,6 +40,7 @@ const SECTIONS: &[&str] = &[
     "blob_store",
     "queue",
     "mail",
+    "telemetry",
     "tls",
     "variables_provider",
     "outbound_networking",
@@ -58,6 +61,8 @@ pub(crate) struct Config {
     /// Where variables' values come from besides the command line and the environment; the first
     /// that has one wins.
     pub(crate) variables: Vec<VariablesProvider>,
+    /// Where spans and metrics go; `None`: what the environment says.
+    pub(crate) telemetry: Option<Telemetry>,
     /// TLS of the public listener; `None`: plain HTTP.
     pub(crate) tls: Option<Https>,
     /// About outgoing connections.
@@ -168,6 +173,7 @@ pub(crate) fn parse(path: &Path, text: &str, readers: &Readers<'_>) -> Result<Co
             "blob_store" => config.blob = reader.labelled(value, engines::blob),
             "queue" => config.queue = engines::queue(&mut reader, value).unwrap_or_default(),
             "mail" => config.mail = engines::mail(&mut reader, value).unwrap_or_default(),
+            "telemetry" => config.telemetry = telemetry::telemetry(&mut reader, value),
             "tls" => config.tls = listen::https(&mut reader, value),
             // The second is what Spin called it before.
             "variables_provider" | "config_provider" => {

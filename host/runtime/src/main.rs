@@ -2,7 +2,7 @@
 //!
 //! Modules import downwards only: `cli -> compose -> {admin, trigger} -> {app, server} -> engine ->
 //! {bindings, state, stdio} -> network -> {cpu, grants, variables} -> {config, exceeded, manifest, stats} ->
-//! diagnostic`; only `compose` knows concrete engines.
+//! {diagnostic, trace}`; only `compose` knows concrete engines.
 
 mod admin;
 mod app;
@@ -21,6 +21,8 @@ mod server;
 mod state;
 mod stats;
 mod stdio;
+mod telemetry;
+mod trace;
 mod trigger;
 mod variables;
 

@@ -16,11 +16,14 @@ use crate::grants::Grants;
 use crate::manifest::Limits;
 use crate::network::{Names, Network, Session, SessionView};
 use crate::stats::{Alive, Stats};
+use crate::trace::Tasks;
 
 /// The data of one instance's store.
 pub(crate) struct State {
     pub(crate) limits: MemoryLimit,
     pub(crate) cpu: Arc<Meter>,
+    /// Whose work its tasks do.
+    pub(crate) tasks: Tasks,
     wasi: WasiCtx,
     table: ResourceTable,
     http: WasiHttpCtx,
@@ -48,6 +51,7 @@ impl State {
                 limit: limits.memory,
                 alive: Alive::new(stats),
             },
+            tasks: Tasks::default(),
             cpu: Arc::new(Meter::new(component, Arc::clone(stats))),
             network: Session::new(network, names, Arc::clone(connections)),
             wasi,

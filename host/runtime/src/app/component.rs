@@ -22,6 +22,7 @@ use crate::network::{Names, Network};
 use crate::state::State;
 use crate::stats::Stats;
 use crate::stdio::{GuestOutput, LogRate};
+use crate::trace;
 
 /// A directory that a component may read.
 #[derive(Clone)]
@@ -142,7 +143,9 @@ impl Component {
         let network = Arc::clone(&self.network);
         let state = State::new(network, wasi.build(), names, &self.limits, &self.connections, &self.stats);
         state.cpu.allow(self.limits.cpu_time.unwrap_or(Limits::CPU_TIME));
-        Ok(engine::store(&self.engine, state, &self.turns, self.limits.resources))
+        let mut store = engine::store(&self.engine, state, &self.turns, self.limits.resources);
+        trace::follow(&mut store, |state| &state.tasks);
+        Ok(store)
     }
 
     /// The way to call its HTTP handler, of WASI 0.3 or 0.2.

@@ -15,6 +15,7 @@ use crate::manifest::Limits;
 use crate::network::{self, SessionView as _};
 use crate::state::State;
 use crate::stats::Running;
+use crate::trace::{self, Kind, Work};
 
 /// Imports that another component of the application provides.
 pub(crate) struct Dependency {
@@ -179,8 +180,13 @@ impl Call {
         let params = params.to_vec();
         // A task of its own: what the callee computes must not hold up the other requests that
         // share the caller's instance. Dropping the call ends it.
-        let task = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).run(depth, params, count)));
-        let values = task.await.map_err(wasmtime::Error::from).flatten().with_context(|| {
+        let mut work = Work::begin(Kind::Internal, || format!("call {}", self.function).into());
+        work.set("tessera.component", &*self.component);
+        work.set("tessera.interface", &*self.interface);
+        let run = trace::scope(work.context.clone(), Arc::clone(&self).run(depth, params, count));
+        let task = AbortOnDropHandle::new(tokio::spawn(run));
+        let called = work.run(async { task.await.map_err(wasmtime::Error::from).flatten() }).await;
+        let values = called.with_context(|| {
             format!("call `{}` of `{}` in component `{}`", self.function, self.interface, self.component)
         })?;
         for (slot, value) in results.iter_mut().zip(values) {
@@ -202,6 +208,7 @@ impl Call {
                 .context("the component no longer exports it")?;
             let mut store = callee.store()?;
             store.data_mut().session().depths.set_base(depth);
+            store.data_mut().tasks.all(trace::current());
             let cpu = Arc::clone(&store.data().cpu);
             cpu.allow(limits.cpu_time.unwrap_or(Limits::CPU_TIME));
             let compute = async {

@@ -10,6 +10,7 @@ use wasmtime::component::{Accessor, FutureReader, StreamReader};
 use super::generated::tessera::blob::{store, types};
 use super::{Host, log_cause, stream};
 use crate::grants::Grants;
+use crate::trace::{Kind, Work};
 
 impl types::Host for &Arc<Grants> {}
 impl store::Host for &Arc<Grants> {}
@@ -34,7 +35,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
             completion.pipe(&mut access, outcome)?;
             Ok(Arc::clone(access.get()))
         })?;
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "blob put".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async {
             let store = grants.blobs(&store, true)?;
             let options = blob::PutOptions {
                 content_type: options.content_type,
@@ -45,7 +48,7 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
             options.validate()?;
             let _open = grants.open_blob()?;
             store.put(&Key::new(key)?, options, stream::body(chunks, completed).boxed()).await
-        };
+        });
         Ok(result.await.map(to_guest).map_err(|error| refuse(&grants, "put", &error)))
     }
 
@@ -57,12 +60,14 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
     ) -> wasmtime::Result<Result<Opened, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
         let range = range.map(|range| Range { offset: range.offset, length: range.length });
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "blob get".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async {
             let store = grants.blobs(&store, false)?;
             let open = grants.open_blob()?;
             let (info, body) = store.get(&Key::new(key)?, range).await?;
             Ok((info, body, open))
-        };
+        });
         let (info, body, open) = match result.await {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(refuse(&grants, "get", &error))),
@@ -88,14 +93,16 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         length: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "blob read-at".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async {
             let store = grants.blobs(&store, false)?;
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             if length > blob::MAX_READ {
                 return Err(Error::TooLarge(format!("one read has at most {} bytes", blob::MAX_READ)));
             }
             store.read_at(&Key::new(key)?, offset, length).await
-        };
+        });
         Ok(result.await.map(Into::into).map_err(|error| refuse(&grants, "read-at", &error)))
     }
 
@@ -105,7 +112,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         key: String,
     ) -> wasmtime::Result<Result<types::Info, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async { grants.blobs(&store, false)?.head(&Key::new(key)?).await };
+        let mut work = Work::begin(Kind::Client, || "blob head".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async { grants.blobs(&store, false)?.head(&Key::new(key)?).await });
         Ok(result.await.map(to_guest).map_err(|error| refuse(&grants, "head", &error)))
     }
 
@@ -115,7 +124,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         key: String,
     ) -> wasmtime::Result<Result<(), types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async { grants.blobs(&store, true)?.delete(&Key::new(key)?).await };
+        let mut work = Work::begin(Kind::Client, || "blob delete".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async { grants.blobs(&store, true)?.delete(&Key::new(key)?).await });
         Ok(result.await.map_err(|error| refuse(&grants, "delete", &error)))
     }
 
@@ -127,7 +138,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         limit: u32,
     ) -> wasmtime::Result<Result<types::Page, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "blob list".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async {
             let store = grants.blobs(&store, false)?;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             if !(1..=blob::MAX_PAGE).contains(&limit) {
@@ -137,7 +150,7 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
                 return Err(Error::TooLarge(format!("a prefix or a cursor has at most {} bytes", blob::MAX_KEY)));
             }
             store.list(&prefix, cursor.as_deref(), limit).await
-        };
+        });
         Ok(result
             .await
             .map(|page| types::Page { objects: page.objects.into_iter().map(to_guest).collect(), cursor: page.cursor })
@@ -151,7 +164,10 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         destination: String,
     ) -> wasmtime::Result<Result<types::Info, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async { grants.blobs(&store, true)?.copy(&Key::new(source)?, &Key::new(destination)?).await };
+        let mut work = Work::begin(Kind::Client, || "blob copy".into());
+        work.set("tessera.store", &*store);
+        let result =
+            work.run(async { grants.blobs(&store, true)?.copy(&Key::new(source)?, &Key::new(destination)?).await });
         Ok(result.await.map(to_guest).map_err(|error| refuse(&grants, "copy", &error)))
     }
 }

@@ -11,6 +11,7 @@ use wasmtime::component::Accessor;
 use super::generated::tessera::keyvalue::{store, types};
 use super::{Host, log_cause, queue};
 use crate::grants::Grants;
+use crate::trace::{Kind, Work};
 
 impl types::Host for &Arc<Grants> {}
 impl store::Host for &Arc<Grants> {}
@@ -22,7 +23,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         key: Vec<u8>,
     ) -> wasmtime::Result<Result<Option<types::Entry>, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async { grants.store(&store)?.get(&Key::new(key)?).await };
+        let mut work = Work::begin(Kind::Client, || "kv get".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async { grants.store(&store)?.get(&Key::new(key)?).await });
         Ok(result.await.map(|entry| entry.map(to_guest)).map_err(|error| refuse(&grants, "get", &error)))
     }
 
@@ -35,7 +38,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         cursor: Option<Vec<u8>>,
     ) -> wasmtime::Result<Result<types::Page, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "kv list".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async {
             let store = grants.store(&store)?;
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             if !(1..=kv::MAX_PAGE).contains(&limit) {
@@ -52,7 +57,7 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
                 return Ok(kv::Page::default());
             }
             store.list(List { range, limit, reverse, cursor: cursor.map(Into::into) }).await
-        };
+        });
         Ok(result
             .await
             .map(|page| types::Page {
@@ -69,7 +74,9 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
         operations: Vec<types::Operation>,
     ) -> wasmtime::Result<Result<types::Committed, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "kv commit".into());
+        work.set("tessera.store", &*store);
+        let result = work.run(async {
             let store = grants.store(&store)?;
             let checks = checks
                 .into_iter()
@@ -80,7 +87,7 @@ impl<T: Send + 'static> store::HostWithStore<T> for Host {
             let commit = Commit { checks, operations };
             commit.validate(kv::MAX_VALUE)?;
             store.commit(commit).await
-        };
+        });
         Ok(result
             .await
             .map(|committed| types::Committed {

@@ -8,6 +8,7 @@ use wasmtime::component::Accessor;
 use super::generated::tessera::mail::{sender, types};
 use super::{Host, log_cause};
 use crate::grants::Grants;
+use crate::trace::{Kind, Work};
 
 impl types::Host for &Arc<Grants> {}
 impl sender::Host for &Arc<Grants> {}
@@ -18,7 +19,9 @@ impl<T: Send + 'static> sender::HostWithStore<T> for Host {
         message: types::Message,
     ) -> wasmtime::Result<Result<types::Receipt, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async {
+        let mut work = Work::begin(Kind::Client, || "send mail".into());
+        work.set("tessera.component", &*grants.component);
+        let result = work.run(async {
             let mail = grants.mail()?;
             if let Some(from) = &message.from
                 && !mail.grant.from.contains(from)
@@ -27,8 +30,15 @@ impl<T: Send + 'static> sender::HostWithStore<T> for Host {
             }
             let message = from_guest(message);
             message.validate()?;
-            mail.sender.send(&grants.component, message).await
-        };
+            let receipt = mail.sender.send(&grants.component, message).await?;
+            tracing::info!(
+                component = &*grants.component,
+                message_id = receipt.message_id,
+                sent = receipt.sent,
+                "mail"
+            );
+            Ok(receipt)
+        });
         Ok(result
             .await
             .map(|receipt| types::Receipt { message_id: receipt.message_id, sent: receipt.sent })

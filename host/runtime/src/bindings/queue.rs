@@ -12,6 +12,7 @@ use wasmtime::component::Accessor;
 use super::generated::tessera::queue::{producer, types};
 use super::{Host, log_cause};
 use crate::grants::Grants;
+use crate::trace::{self, Kind, Work};
 
 impl types::Host for &Arc<Grants> {}
 impl producer::Host for &Arc<Grants> {}
@@ -23,8 +24,12 @@ impl<T: Send + 'static> producer::HostWithStore<T> for Host {
         message: types::Message,
     ) -> wasmtime::Result<Result<String, types::Error>> {
         let grants = accessor.with(|mut access| Arc::clone(access.get()));
-        let result = async { grants.broker.publish(publication(&grants, queue, message)?).await };
-        Ok(result.await.map(|id| id.0).map_err(|error| refuse(&grants, "publish", &error)))
+        let mut work = Work::begin(Kind::Producer, || format!("publish {queue}").into());
+        work.set("messaging.system", "tessera");
+        work.set("messaging.operation.type", "publish");
+        work.set("messaging.destination.name", &*queue);
+        let result = work.run(async { grants.broker.publish(publication(&grants, queue, message)?).await }).await;
+        Ok(result.map(|id| id.0).map_err(|error| refuse(&grants, "publish", &error)))
     }
 }
 
@@ -41,7 +46,16 @@ pub(super) fn publication(grants: &Grants, queue: String, message: types::Messag
         ordering_key: message.ordering_key,
     };
     message.validate()?;
+    let message = traced(message);
     Ok(Publication { queue, message, id: None })
+}
+
+/// The message with the headers by which its consumers continue the trace, if it has room for them.
+fn traced(message: Message) -> Message {
+    let Some(context) = trace::current() else { return message };
+    let mut traced = message.clone();
+    traced.headers.extend(context.message_headers(&message.headers));
+    if traced.validate().is_ok() { traced } else { message }
 }
 
 pub(super) fn refuse(grants: &Grants, call: &str, error: &Error) -> types::Error {

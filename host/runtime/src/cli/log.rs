@@ -1,5 +1,7 @@
 //! Where log lines go and how they look.
 
+mod format;
+
 use std::io::IsTerminal as _;
 
 use clap::{Args, ValueEnum};
@@ -8,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
+use self::format::{Json, Text};
 use crate::admin::Logs;
 
 /// How to log.
@@ -41,11 +44,11 @@ impl Log {
         let printed = filter_fn(move |metadata| !quiet || metadata.target() != "guest");
         let log = fmt::layer().with_writer(std::io::stderr);
         match format {
-            Format::Text => registry.with(log.with_ansi(terminal).with_target(false).with_filter(printed)).init(),
-            Format::Json => {
-                let log = log.json().flatten_event(true).with_current_span(false).with_span_list(false);
-                registry.with(log.with_filter(printed)).init();
+            Format::Text => {
+                let text = fmt::format().with_target(false).with_ansi(terminal);
+                registry.with(log.with_ansi(terminal).event_format(Text(text)).with_filter(printed)).init();
             }
+            Format::Json => registry.with(log.event_format(Json).with_filter(printed)).init(),
         }
         logs
     }

@@ -19,8 +19,10 @@ use self::listen::{Listen, Public};
 use self::signals::{Signals, Wish};
 use super::log::Log;
 use crate::compose::{self, Deployment, Inputs};
+use crate::config::Telemetry;
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::Tls;
+use crate::telemetry::Exporter;
 use crate::variables::Given;
 use crate::{admin, cli};
 
@@ -106,6 +108,8 @@ impl Up {
             eprintln!("{warning}");
         }
         let manifest = declared.manifest.clone();
+        let recorded =
+            declared.config.telemetry.clone().or_else(|| Telemetry::from_environment(|name| std::env::var(name).ok()));
         let state_dir = state_dir(self.state_dir.as_deref(), &inputs.manifest)?;
 
         let mut signals = Signals::new().context("listen to signals")?;
@@ -115,6 +119,8 @@ impl Up {
         let shutdown = CancellationToken::new();
         let grace = self.shutdown_timeout;
         let deployment = Deployment::start(inputs, declared, state_dir.clone(), shutdown.clone(), grace).await?;
+        let exporter = recorded.map(|settings| Exporter::start(&settings, Arc::clone(deployment.app())));
+        let exporter = exporter.transpose().context("start the telemetry's thread")?;
         let administration = admin.as_ref().map(admin::Bound::url);
         if let Some(bound) = admin {
             let app = Arc::clone(deployment.app());
@@ -138,7 +144,12 @@ impl Up {
         systemd::stopping();
         shutdown.cancel();
         tokio::select! {
-            () = deployment.ended() => Ok(ExitCode::SUCCESS),
+            () = deployment.ended() => {
+                if let Some(exporter) = exporter {
+                    tokio::task::block_in_place(|| exporter.end());
+                }
+                Ok(ExitCode::SUCCESS)
+            }
             () = signals.stop() => Ok(ExitCode::from(130)),
         }
     }

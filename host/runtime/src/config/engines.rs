@@ -291,7 +291,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn duration(reader: &mut Reader<'_>, text: &Spanned<String>) -> Option<Duration> {
+pub(super) fn duration(reader: &mut Reader<'_>, text: &Spanned<String>) -> Option<Duration> {
     match humantime::parse_duration(text.get_ref()) {
         Ok(duration) if !duration.is_zero() => Some(duration),
         _ => {

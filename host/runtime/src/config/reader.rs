@@ -24,6 +24,12 @@ pub(super) struct Reader<'a> {
 /// A string that no message repeats.
 pub(super) struct Text(pub(super) SecretString);
 
+impl Text {
+    pub(super) fn into_secret(self) -> SecretString {
+        self.0
+    }
+}
+
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match toml::Value::deserialize(deserializer)? {

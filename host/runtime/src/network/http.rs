@@ -19,6 +19,7 @@ use wasmtime_wasi_http::p3::bindings::http::{client, types as p3};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttp, WasiHttpHooks};
 
 use super::{Call, Callee, MAX_DEPTH, Network, SessionView};
+use crate::trace::{Kind, Work};
 
 /// Names of components end like this.
 const INTERNAL: &str = ".spin.internal";
@@ -146,13 +147,20 @@ type Io = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _io: Io,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), HttpError>> + Send> {
         let (network, connections, depth) = (Arc::clone(&self.network), Arc::clone(&self.connections), self.depth);
+        let mut work = Work::begin(Kind::Client, || request.method().to_string().into());
+        work.set("http.request.method", request.method().as_str());
+        work.set("server.address", request.uri().host().unwrap_or(OWN));
+        if let Some(context) = &work.context {
+            context.inject(request.headers_mut());
+        }
         Box::new(async move {
-            let response = network.send(request, options, connections, depth).await?;
+            let response = work.run(network.send(request, options, connections, depth)).await?;
+            work.set("http.response.status_code", response.status().as_u16());
             // The pool drives the connection; what goes wrong with it is seen in the body.
             Ok((response, Box::new(std::future::ready(Ok(()))) as Io))
         })

@@ -2,6 +2,7 @@
 //! [`server`]'s.
 
 mod chain;
+mod traced;
 mod unread;
 
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub(crate) async fn serve(
 ) {
     server::serve(listener, tls, Limits::default(), shutdown, grace, move |peer, request| {
         let app = Arc::clone(&app);
-        async move { answer(&app, request, peer).await }
+        traced::traced(request, move |request| async move { answer(&app, request, peer).await })
     })
     .await;
 }

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::bindings::Rejection;
 use crate::manifest::Consume;
 use crate::stats::{self, Running};
+use crate::trace::{self, Context, Kind, Span};
 
 /// How long a lease lasts; it is renewed at a third of it. After a crash of the process a message
 /// waits at most this long on an engine that other processes share.
@@ -130,6 +131,26 @@ impl Work {
         permit: Option<OwnedSemaphorePermit>,
         cut_off: CancellationToken,
     ) {
+        let context = Arc::new(Context::incoming(&delivery.message.headers));
+        let mut span = Span::begin(&context, Kind::Consumer, || format!("process {}", delivery.queue).into());
+        if let Some(span) = &mut span {
+            span.set("messaging.system", "tessera");
+            span.set("messaging.operation.type", "process");
+            span.set("messaging.destination.name", delivery.queue.as_str());
+            span.set("messaging.consumer.group.name", self.consumer.consume.group.as_str());
+            span.set("messaging.message.id", &*delivery.id.0);
+            span.set("tessera.component", &*self.consumer.component);
+            span.set("tessera.attempt", delivery.attempt);
+        }
+        let outcome = trace::scope(Some(context), self.work(delivery, cut_off)).await;
+        if let (Some(span), Outcome::Failed(_, reason) | Outcome::Hopeless(reason)) = (&mut span, &outcome) {
+            span.error = Some(reason.clone());
+        }
+        drop(permit);
+    }
+
+    /// Calls the consumer and tells the engine what came of it.
+    async fn work(&self, delivery: Delivery, cut_off: CancellationToken) -> Outcome {
         let Delivery { receipt, id, queue, attempt, .. } = delivery.clone();
         let Consume { timeout, policy, .. } = &self.consumer.consume;
         let outcome = if attempt > policy.max_attempts {
@@ -154,8 +175,8 @@ impl Work {
             Outcome::Returned => tracing::info!(component, %queue, %id, attempt, "given back to the queue"),
             Outcome::Lost => tracing::warn!(component, %queue, %id, attempt, "the lease ran out"),
         }
-        self.settle(&receipt, outcome, attempt).await;
-        drop(permit);
+        self.settle(&receipt, &outcome, attempt).await;
+        outcome
     }
 
     /// Calls the consumer in a fresh instance.
@@ -168,6 +189,7 @@ impl Work {
         let running = Running::delivery(&component.stats);
         let call = async {
             let mut store = component.store()?;
+            store.data_mut().tasks.all(trace::current());
             let cpu = Arc::clone(&store.data().cpu);
             cpu.allow(component.limits.cpu_time.unwrap_or(timeout));
             let compute = async {
@@ -216,16 +238,16 @@ impl Work {
     }
 
     /// Tells the engine. If that fails for good the lease runs out, and the message comes again.
-    async fn settle(&self, receipt: &Receipt, outcome: Outcome, attempt: u32) {
+    async fn settle(&self, receipt: &Receipt, outcome: &Outcome, attempt: u32) {
         let Consume { group, policy, .. } = &self.consumer.consume;
         let broker = &self.broker;
-        let verdict = match &outcome {
+        let verdict = match outcome {
             Outcome::Failed(after, _) => policy.verdict(attempt, *after, &mut rand::rng()),
             _ => Verdict::Bury,
         };
-        let buries = matches!((&outcome, verdict), (Outcome::Failed(..) | Outcome::Hopeless(_), Verdict::Bury));
+        let buries = matches!((outcome, verdict), (Outcome::Failed(..) | Outcome::Hopeless(_), Verdict::Bury));
         let settle = || async {
-            match (&outcome, verdict) {
+            match (outcome, verdict) {
                 (Outcome::Handled, _) => broker.acknowledge(group, receipt).await,
                 (Outcome::Failed(_, reason), Verdict::Retry(delay)) => {
                     broker.retry(group, receipt, delay, reason).await

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::shared::{End, Shared};
+use crate::trace;
 
 /// The last time that something moved, readable without a lock.
 #[derive(Default)]
@@ -31,8 +32,9 @@ impl Last {
 }
 
 /// A request's activity, and the instance that it was given to.
-#[derive(Default)]
 pub(crate) struct Activity {
+    /// Whose request it is.
+    pub(super) context: Option<Arc<trace::Context>>,
     own: Last,
     instance: OnceLock<Arc<Shared>>,
     too_large: Notify,
@@ -42,7 +44,8 @@ pub(crate) struct Activity {
 impl Activity {
     /// Of a request that so many calls between components led to.
     pub(super) fn at_depth(depth: u8) -> Self {
-        Self { own: Last::default(), instance: OnceLock::new(), too_large: Notify::new(), depth }
+        let context = trace::current();
+        Self { context, own: Last::default(), instance: OnceLock::new(), too_large: Notify::new(), depth }
     }
 
     pub(super) fn depth(&self) -> u8 {

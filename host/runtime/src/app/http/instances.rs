@@ -159,6 +159,7 @@ impl WorkerState for Serving {
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         store.data_mut().session().depths.begin(task, activity.depth());
         activity.joins(&self.shared);
+        store.data_mut().tasks.begin(task, activity.context.clone());
         self.shared.cpu.allow(self.cpu_time);
         Box::pin(activity.stalled(self.timeout))
     }

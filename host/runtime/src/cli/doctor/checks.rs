@@ -1,0 +1,255 @@
+//! The checks, each by itself.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use secrecy::ExposeSecret as _;
+
+use super::{Finding, Status};
+use crate::config::{self, Config, MailEngine};
+use crate::manifest::Manifest;
+
+/// Compilation from Rust needs it.
+const TARGET: &str = "wasm32-wasip2";
+/// Less free space than this is a fault, and less than ten times this is a warning.
+const SPACE: u64 = 100 << 20;
+/// An engine on the network has this long to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A file may be this much newer than now: clocks of file servers differ a little.
+const SKEW: Duration = Duration::from_secs(60);
+/// The clock is not set if it says less than this: 2025-01-01.
+const EPOCH: Duration = Duration::from_secs(1_735_689_600);
+
+/// The programs that build commands begin with, and Rust's target if they use cargo.
+pub(super) fn toolchain(manifest: &Manifest) -> Vec<Finding> {
+    let commands = manifest.components.values().filter_map(|component| component.build.as_ref());
+    let commands: Vec<_> = commands.flat_map(|build| &build.commands).collect();
+    let programs: BTreeSet<&str> = commands.iter().filter_map(|command| command.split_whitespace().next()).collect();
+    let mut findings = Vec::new();
+    for program in programs {
+        let check = format!("program {program}");
+        let found = Command::new("/bin/sh").arg("-c").arg("command -v -- \"$0\"").arg(program).stdout(Stdio::null());
+        findings.push(if found.status().is_ok_and(|status| status.success()) {
+            Finding::ok(check, "found")
+        } else {
+            let fix = format!("install {program}, or put its directory on PATH; building needs it");
+            Finding::new(Status::Warning, check, "a build command begins with it, and it is not found", fix)
+        });
+    }
+    if commands.iter().any(|command| command.contains(TARGET)) {
+        let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();
+        let directory = output.ok().filter(|output| output.status.success());
+        let directory = directory.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        findings.push(if directory.is_some_and(|directory| directory.is_dir()) {
+            Finding::ok(format!("target {TARGET}"), "installed")
+        } else {
+            let fix = format!("rustup target add {TARGET}");
+            Finding::new(Status::Warning, format!("target {TARGET}"), "not installed; building needs it", fix)
+        });
+    }
+    findings
+}
+
+/// Whether every component is built, and not older than the manifest's idea of it.
+pub(super) fn sources(manifest: &Manifest) -> Vec<Finding> {
+    let components = manifest.components.iter();
+    components
+        .map(|(id, component)| {
+            let check = format!("component {id}");
+            let path = component.source.display();
+            match std::fs::File::open(&component.source) {
+                Err(error) => {
+                    let fix = "tessera build";
+                    Finding::new(Status::Error, check, format!("cannot read {path}: {error}"), fix)
+                }
+                Ok(mut file) => {
+                    let mut magic = [0; 4];
+                    if file.read_exact(&mut magic).is_ok() && &magic == b"\0asm" {
+                        Finding::ok(check, format!("{path} is built"))
+                    } else {
+                        let fix = "tessera build, or mend `source` in the manifest";
+                        Finding::new(Status::Error, check, format!("{path} is not WebAssembly"), fix)
+                    }
+                }
+            }
+        })
+        .collect()
+}
+
+/// Whether the engines on the network answer.
+pub(super) fn engines(manifest: &Manifest, config: &Config) -> Vec<Finding> {
+    let labels: BTreeSet<_> = manifest.components.values().flat_map(|component| &component.key_value_stores).collect();
+    let mut urls: BTreeSet<String> = BTreeSet::new();
+    for label in labels {
+        if let config::KeyValue::Redis { url } = config.key_value(label) {
+            urls.insert(url.expose_secret().to_owned());
+        }
+    }
+    if let config::Queue::Redis { url } = &config.queue {
+        urls.insert(url.expose_secret().to_owned());
+    }
+    let mut findings: Vec<_> = urls.iter().map(|url| redis(url)).collect();
+    if let MailEngine::Smtp(server) = &config.mail.engine {
+        let address = format!("{}:{}", server.host, server.port);
+        let check = format!("SMTP {address}");
+        let wraps = server.tls == config::Tls::Tls;
+        let greeted = connect(&address).and_then(|mut stream| {
+            if wraps {
+                return Ok(true);
+            }
+            let mut greeting = [0; 4];
+            stream.read_exact(&mut greeting)?;
+            stream.write_all(b"EHLO doctor.invalid\r\nQUIT\r\n")?;
+            Ok(greeting.starts_with(b"220"))
+        });
+        findings.push(match greeted {
+            Ok(true) => Finding::ok(check, "it answers"),
+            Ok(false) => {
+                Finding::new(Status::Error, check, "no SMTP server answers", "mend `host` and `port` of [mail]")
+            }
+            Err(error) => {
+                let fix = "start the server, or mend `host`, `port` and `tls` of [mail]";
+                Finding::new(Status::Error, check, format!("cannot be reached: {error}"), fix)
+            }
+        });
+    }
+    findings
+}
+
+/// PINGs a server; one that wants a password answers too.
+fn redis(url: &str) -> Finding {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    // What comes before the last `@` may be a password.
+    let place = rest.rsplit('@').next().unwrap_or_default();
+    let ping = |stream: &mut dyn ReadWrite| {
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 1];
+        stream.read_exact(&mut answer)?;
+        Ok(matches!(&answer, b"+" | b"-"))
+    };
+    let (shown, answered) = if scheme.ends_with("unix") {
+        let path = place.split('?').next().unwrap_or_default();
+        let stream = UnixStream::connect(path).and_then(|stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(stream)
+        });
+        (path.to_owned(), stream.and_then(|mut stream| ping(&mut stream)))
+    } else {
+        let host = place.split(['/', '?']).next().unwrap_or_default();
+        let has_port = host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+        let address = if has_port { host.to_owned() } else { format!("{host}:6379") };
+        let stream = connect(&address);
+        let answered = match stream {
+            Ok(_) if scheme == "rediss" => Ok(true),
+            Ok(mut stream) => ping(&mut stream),
+            Err(error) => Err(error),
+        };
+        (address, answered)
+    };
+    let check = format!("Redis {shown}");
+    match answered {
+        Ok(true) => Finding::ok(check, "it answers"),
+        Ok(false) => Finding::new(Status::Error, check, "what answers is not Redis", "mend the `url`"),
+        Err(error) => {
+            let fix = "start the server, or mend the `url` in the runtime configuration";
+            Finding::new(Status::Error, check, format!("cannot be reached: {error}"), fix)
+        }
+    }
+}
+
+trait ReadWrite: std::io::Read + std::io::Write {}
+impl<T: std::io::Read + std::io::Write> ReadWrite for T {}
+
+fn connect(address: &str) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    for address in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                return Ok(stream);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Whether the state directory, or the one that it will be made in, is ours, private and has room.
+pub(super) fn state(directory: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let check = "state directory";
+    let existing = directory.ancestors().find(|path| path.is_dir() || path.as_os_str().is_empty());
+    let existing = existing.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = existing.display();
+    findings.push(match tempfile::tempfile_in(existing) {
+        Ok(_) => Finding::ok(check, format!("{shown} can be written")),
+        Err(error) => {
+            let fix = "give this user the directory, or name another with --state-dir";
+            Finding::new(Status::Error, check, format!("{shown} cannot be written: {error}"), fix)
+        }
+    });
+    let token = directory.join("admin.token");
+    findings.extend(private(&token).map(|mode| {
+        let fix = format!("chmod 600 {}", token.display());
+        Finding::new(Status::Error, "admin token", format!("others may read it (mode {mode:o})"), fix)
+    }));
+    if let Ok(space) = rustix::fs::statvfs(existing) {
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        let message = format!("{} free below {shown}", bytesize::ByteSize(free));
+        let fix = "delete what is not needed, or name a directory elsewhere with --state-dir";
+        findings.push(match free {
+            0..SPACE => Finding::new(Status::Error, "disk space", message, fix),
+            free if free < SPACE * 10 => Finding::new(Status::Warning, "disk space", message, fix),
+            _ => Finding::ok("disk space", message),
+        });
+    }
+    findings
+}
+
+/// The runtime configuration may hold passwords.
+pub(super) fn secrets(config: &Path) -> Option<Finding> {
+    let mode = private(config)?;
+    let fix =
+        format!("chmod 600 {}, or keep secrets in files of their own (`url_file`, `password_file`)", config.display());
+    Some(Finding::new(Status::Warning, "runtime configuration", format!("others may read it (mode {mode:o})"), fix))
+}
+
+/// The mode of a file that others than its owner may read.
+fn private(path: &Path) -> Option<u32> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+/// Whether the port is free.
+pub(super) fn port(address: SocketAddr) -> Finding {
+    let check = format!("address {address}");
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::ok(check, "free"),
+        Err(error) => {
+            let fix = "stop what listens there, or choose another with --listen";
+            Finding::new(Status::Error, check, error.to_string(), fix)
+        }
+    }
+}
+
+/// Whether the clock can be right: leases, tokens and certificates depend on it.
+pub(super) fn clock(newest: Option<SystemTime>) -> Finding {
+    let now = SystemTime::now();
+    let fix = "set the clock, for example by `timedatectl set-ntp true`";
+    if now < SystemTime::UNIX_EPOCH + EPOCH {
+        return Finding::new(Status::Error, "clock", "it says a time long past", fix);
+    }
+    match newest.and_then(|newest| newest.duration_since(now).ok()) {
+        Some(ahead) if ahead > SKEW => {
+            let message = format!("files bear a time that is {} ahead", humantime::format_duration(ahead));
+            Finding::new(Status::Warning, "clock", message, fix)
+        }
+        _ => Finding::ok("clock", "plausible"),
+    }
+}

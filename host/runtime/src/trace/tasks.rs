@@ -1,0 +1,67 @@
+//! Which request a guest works for: an instance may have several at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use wasmtime::component::GuestTaskId;
+use wasmtime::{AsContextMut as _, CallHook, Store};
+
+use super::Context;
+use super::current::replace;
+
+/// So many of an instance's latest tasks are known; an older one that still runs is nobody's.
+const MOST: usize = 64;
+
+/// The contexts of an instance's tasks.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    /// Of whatever the instance does, if it was made for one piece of work.
+    all: Option<Arc<Context>>,
+    latest: VecDeque<(GuestTaskId, Arc<Context>)>,
+}
+
+impl Tasks {
+    /// The instance was made for this.
+    pub(crate) fn all(&mut self, context: Option<Arc<Context>>) {
+        self.all = context;
+    }
+
+    /// A call of the instance began.
+    pub(crate) fn begin(&mut self, task: GuestTaskId, context: Option<Arc<Context>>) {
+        let Some(context) = context else { return };
+        if self.latest.len() >= MOST {
+            self.latest.pop_front();
+        }
+        self.latest.push_back((task, context));
+    }
+
+    fn find(&self, task: GuestTaskId) -> Option<&Arc<Context>> {
+        self.latest.iter().rev().find(|(other, _)| *other == task).map(|(_, context)| context)
+    }
+}
+
+/// Lets the context of the task that calls the host be the current one during the call's first,
+/// synchronous part. A host function that goes on later takes it along from there.
+pub(crate) fn follow<T: 'static>(store: &mut Store<T>, tasks: fn(&T) -> &Tasks) {
+    let mut before = None;
+    store.call_hook(move |mut store, hook| {
+        match hook {
+            CallHook::CallingHost => {
+                let known = tasks(store.data());
+                let context = match (&known.all, known.latest.len()) {
+                    (Some(context), _) => Some(Arc::clone(context)),
+                    (None, 0) => None,
+                    (None, 1) => known.latest.front().map(|(_, context)| Arc::clone(context)),
+                    (None, _) => {
+                        let stack: Vec<_> = store.as_context_mut().async_call_stack()?.collect();
+                        stack.into_iter().find_map(|task| tasks(store.data()).find(task).cloned())
+                    }
+                };
+                before = replace(context);
+            }
+            CallHook::ReturningFromHost => _ = replace(before.take()),
+            _ => {}
+        }
+        Ok(())
+    });
+}
