@@ -13,8 +13,9 @@ use crate::support::server::binary;
 const PROBE: &str = "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\nkey_value_stores = [\"jobs\"]\n";
 
 fn examine(directory: &Path, arguments: &[&str]) -> (bool, Vec<Value>) {
-    let output = Command::new(binary()).args(["doctor", "--json", "--from"]).arg(directory.join("spin.toml"));
-    let output = output.args(arguments).output().unwrap();
+    let mut command = Command::new(binary());
+    command.args(["doctor", "--json", "--from"]).arg(directory.join("spin.toml")).args(arguments);
+    let output = command.output().unwrap();
     let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     (output.status.success(), findings.as_array().unwrap().clone())
 }

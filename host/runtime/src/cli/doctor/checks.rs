@@ -34,8 +34,9 @@ pub(super) fn toolchain(manifest: &Manifest) -> Vec<Finding> {
     let mut findings = Vec::new();
     for program in programs {
         let check = format!("program {program}");
-        let found = Command::new("/bin/sh").arg("-c").arg("command -v -- \"$0\"").arg(program).stdout(Stdio::null());
-        findings.push(if found.status().is_ok_and(|status| status.success()) {
+        let mut look = Command::new("/bin/sh");
+        look.args(["-c", "command -v -- \"$0\"", program]).stdout(Stdio::null());
+        findings.push(if look.status().is_ok_and(|status| status.success()) {
             Finding::ok(check, "found")
         } else {
             let fix = format!("install {program}, or put its directory on PATH; building needs it");
