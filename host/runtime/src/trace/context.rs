@@ -129,7 +129,7 @@ impl Context {
     }
 
     /// The headers for a message, but for those that it has.
-    pub(crate) fn message_headers(&self, existing: &Vec<(String, String)>) -> Vec<(String, String)> {
+    pub(crate) fn message_headers(&self, existing: &[(String, String)]) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         let has = |name: &str| existing.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
         if !has(TRACEPARENT) {
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(context.request_id().to_string(), "r-1");
         assert_eq!(context.parent, Some(0x00f0_67aa_0ba9_02b7));
-        let headers = context.message_headers(&vec![]);
+        let headers = context.message_headers(&[]);
         let next = Context::incoming(&headers);
         assert_eq!((next.trace, next.parent), (context.trace, Some(context.span)));
         assert_eq!(next.state.as_deref(), Some("a=b"));
