@@ -42,7 +42,7 @@ use self::rates::Rates;
 pub(crate) use self::token::Token;
 use crate::app::App;
 
-/// The file of the state directory that says where the API is: an [`Address`] in JSON.
+/// The file of the state directory that says where the API is: an address in JSON.
 pub(crate) const ADDRESS_FILE: &str = "admin.json";
 
 /// The file of the state directory that holds the token.
