@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use redis::Script;
 use tessera_capability::queue::{
     Broker as _, Group, GroupStatus, Held, HeldPage, MessageId, Part, Subscription, Waits,
 };
@@ -86,28 +87,21 @@ impl Broker {
     }
 
     pub(super) async fn purge_messages(&self, group: &Group) -> Result<u64> {
-        let (mut after, mut last, mut sum) = ("0".to_owned(), String::new(), 0_u64);
-        loop {
-            let arguments = [group.as_str().as_bytes(), after.as_bytes(), last.as_bytes(), SCAN.as_bytes()];
-            let mut parts = Parts::new(self.run(&PURGE, "purge a group", &arguments).await?)?;
-            if parts.text()? != "ok" {
-                return Err(undeclared(group));
-            }
-            sum = sum.saturating_add(parts.number()?);
-            (after, last) = (parts.text()?, parts.text()?);
-            if after.is_empty() {
-                return Ok(sum);
-            }
-        }
+        self.in_steps(&PURGE, "purge a group", &[group.as_str().as_bytes()], group).await
     }
 
     /// Replays or deletes all dead letters.
     pub(super) async fn each_dead(&self, group: &Group, verb: &str) -> Result<u64> {
+        self.in_steps(&EACH_DEAD, verb, &[group.as_str().as_bytes(), verb.as_bytes()], group).await
+    }
+
+    /// Runs a script on [`SCAN`] messages at a time, each time from where it says that it ended, until it has been
+    /// through the whole group; answers how many it did something to.
+    async fn in_steps(&self, script: &Script, doing: &str, to: &[&[u8]], group: &Group) -> Result<u64> {
         let (mut after, mut last, mut sum) = ("0".to_owned(), String::new(), 0_u64);
         loop {
-            let arguments = [group.as_str().as_bytes(), verb.as_bytes(), after.as_bytes(), last.as_bytes()];
-            let arguments = [&arguments[..], &[SCAN.as_bytes()]].concat();
-            let mut parts = Parts::new(self.run(&EACH_DEAD, verb, &arguments).await?)?;
+            let arguments = [to, &[after.as_bytes(), last.as_bytes(), SCAN.as_bytes()]].concat();
+            let mut parts = Parts::new(self.run(script, doing, &arguments).await?)?;
             if parts.text()? != "ok" {
                 return Err(undeclared(group));
             }
