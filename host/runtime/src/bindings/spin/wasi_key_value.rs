@@ -13,7 +13,7 @@ use tessera_capability::{Error, Result};
 
 #[expect(unreachable_pub, reason = "the generated bindings hand it on")]
 pub use self::draft2::Swap;
-use super::key_value::{Opened, names};
+use super::key_value::{Opened, names, set};
 use super::{MAX_RESULT, too_much};
 
 /// How often a counter is tried that others add to at the same time.
@@ -74,6 +74,14 @@ async fn apply(store: &Opened, operations: impl Iterator<Item = Result<Operation
         batch.push(operation);
     }
     if batch.is_empty() { Ok(()) } else { store.apply(batch).await }
+}
+
+async fn set_many(store: &Opened, pairs: Vec<(String, Vec<u8>)>) -> Result<()> {
+    apply(store, pairs.into_iter().map(|(key, value)| set(key, value))).await
+}
+
+async fn delete_many(store: &Opened, keys: Vec<String>) -> Result<()> {
+    apply(store, keys.into_iter().map(|key| Ok(Operation::Delete { key: Key::new(key)? }))).await
 }
 
 /// Adds to a counter, and says what it is then.

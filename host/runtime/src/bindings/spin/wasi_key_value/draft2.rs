@@ -7,9 +7,9 @@ use wasmtime::Result;
 use wasmtime::component::Resource;
 
 use super::super::generated::wasi::keyvalue0_2_0_draft2::{atomics, batch, store};
-use super::super::key_value::{NotOpened, Opened, open, set};
+use super::super::key_value::{NotOpened, Opened, open};
 use super::super::{View, text};
-use super::{apply, get_many, increment, keys};
+use super::{delete_many, get_many, increment, keys, set_many};
 
 /// A compare-and-swap in the making: what the guest last saw of a key.
 #[expect(unreachable_pub, reason = "the generated bindings hand it on")]
@@ -99,14 +99,12 @@ impl batch::Host for View<'_> {
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Result<Result<(), store::Error>> {
         let bucket = self.open.get(&bucket)?;
-        let operations = pairs.into_iter().map(|(key, value)| set(key, value));
-        Ok(apply(bucket, operations).await.map_err(|error| refuse(bucket, "set-many", &error)))
+        Ok(set_many(bucket, pairs).await.map_err(|error| refuse(bucket, "set-many", &error)))
     }
 
     async fn delete_many(&mut self, bucket: Resource<Opened>, keys: Vec<String>) -> Result<Result<(), store::Error>> {
         let bucket = self.open.get(&bucket)?;
-        let operations = keys.into_iter().map(|key| Ok(Operation::Delete { key: Key::new(key)? }));
-        Ok(apply(bucket, operations).await.map_err(|error| refuse(bucket, "delete-many", &error)))
+        Ok(delete_many(bucket, keys).await.map_err(|error| refuse(bucket, "delete-many", &error)))
     }
 }
 
