@@ -4,18 +4,17 @@ use std::io::{ErrorKind, SeekFrom};
 use std::ops::Range;
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
-use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
-use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::{MetadataOptions, StandardTag};
+use symphonia::core::formats::{FormatReader, Track, TrackFlags};
+use symphonia::core::io::MediaSource;
+use symphonia::core::meta::StandardTag;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
 use crate::edits;
+use crate::formats::{self, Unopened};
 use crate::mix::Mix;
 use crate::reason::{Reason, Warning};
 
@@ -85,14 +84,11 @@ impl Audio {
         }
         let movie = edits::read(&mut source).unwrap_or_default();
         source.seek(SeekFrom::Start(0)).map_err(|_| Reason::Damaged)?;
-        let mut hint = Hint::new();
-        if let Some((_, extension)) = file_name.rsplit_once('.') {
-            hint.with_extension(extension);
-        }
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let mut format = symphonia::default::get_probe()
-            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| unreadable(&error, movie.truncated))?;
+        let extension = file_name.rsplit_once('.').map(|(_, extension)| extension);
+        let mut format = formats::open(source, extension).map_err(|error| match error {
+            Unopened::Refused(name) => Reason::Unsupported(Some(name)),
+            Unopened::Failed(error) => unreadable(&error, movie.truncated),
+        })?;
 
         let title = title(&mut *format);
         let (track, decoder) = choose(&*format)?;
@@ -179,6 +175,10 @@ impl Audio {
                 Ok(Some(packet)) => packet,
                 Ok(None) => break,
                 Err(Error::ResetRequired) if self.reopen() => continue,
+                Err(Error::DecodeError(formats::GAP)) => {
+                    self.warning = Some(Warning::Gaps);
+                    continue;
+                }
                 Err(error) => {
                     self.stop(if is_end(&error) { Warning::EndsEarly } else { Warning::StopsEarly });
                     break;
@@ -349,25 +349,7 @@ fn has_pictures(format: &dyn FormatReader) -> bool {
 fn decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Reason> {
     symphonia::default::get_codecs()
         .make_audio_decoder(params, &AudioDecoderOptions::default())
-        .map_err(|_| Reason::Unsupported(codec_name(params)))
-}
-
-fn codec_name(params: &AudioCodecParameters) -> Option<&'static str> {
-    const NAMES: [(AudioCodecId, &str); 12] = [
-        (codec::CODEC_ID_AAC, "AAC of a kind other than AAC-LC in mono or stereo"),
-        (codec::CODEC_ID_OPUS, "Opus"),
-        (codec::CODEC_ID_AC3, "Dolby Digital (AC-3)"),
-        (codec::CODEC_ID_EAC3, "Dolby Digital Plus (E-AC-3)"),
-        (codec::CODEC_ID_AC4, "Dolby AC-4"),
-        (codec::CODEC_ID_DCA, "DTS"),
-        (codec::CODEC_ID_TRUEHD, "Dolby TrueHD"),
-        (codec::CODEC_ID_WMA, "Windows Media Audio"),
-        (codec::CODEC_ID_SPEEX, "Speex"),
-        (codec::CODEC_ID_WAVPACK, "WavPack"),
-        (codec::CODEC_ID_MONKEYS_AUDIO, "Monkey's Audio"),
-        (codec::CODEC_ID_TTA, "True Audio"),
-    ];
-    NAMES.iter().find(|(id, _)| *id == params.codec).map(|(_, name)| *name)
+        .map_err(|_| Reason::Unsupported(formats::codec_name(params.codec)))
 }
 
 fn unreadable(error: &Error, truncated: bool) -> Reason {

@@ -4,7 +4,7 @@
 //! component (Wasm only: queue, stores, streams)
 //!   -> job       what to do with a delivery; what is committed at its end
 //!   -> convert   one file to one MP3, in steps
-//!        -> decode -> source, edits, mix
+//!        -> decode -> formats, source, edits, mix
 //!        -> encode, tags
 //! ```
 //!
@@ -19,6 +19,7 @@ pub mod convert;
 pub mod decode;
 pub mod edits;
 pub mod encode;
+pub mod formats;
 pub mod job;
 pub mod mix;
 pub mod reason;

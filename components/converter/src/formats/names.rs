@@ -1,0 +1,42 @@
+//! Codecs that nothing here decodes and Symphonia has no number for, and what to call them.
+
+use symphonia::core::codecs::audio::AudioCodecId;
+use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::common::FourCc;
+
+pub(super) const ADPCM_FLASH: AudioCodecId = AudioCodecId::new(FourCc::new(*b"swfa"));
+pub(super) const AMR: AudioCodecId = AudioCodecId::new(FourCc::new(*b"samr"));
+pub(super) const BLURAY_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"HDMV"));
+pub(super) const DVD_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"lpcm"));
+pub(super) const ENCRYPTED: AudioCodecId = AudioCodecId::new(FourCc::new(*b"enca"));
+pub(super) const GSM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"agsm"));
+pub(super) const NELLYMOSER: AudioCodecId = AudioCodecId::new(FourCc::new(*b"nmos"));
+pub(super) const SMPTE_302M: AudioCodecId = AudioCodecId::new(FourCc::new(*b"BSSD"));
+
+/// What to call a codec that cannot be decoded.
+#[must_use]
+pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
+    const NAMES: [(AudioCodecId, &str); 20] = [
+        (codec::CODEC_ID_AAC, "AAC of an unusual kind"),
+        (codec::CODEC_ID_OPUS, "Opus"),
+        (codec::CODEC_ID_AC3, "Dolby Digital (AC-3)"),
+        (codec::CODEC_ID_EAC3, "Dolby Digital Plus (E-AC-3)"),
+        (codec::CODEC_ID_AC4, "Dolby AC-4"),
+        (codec::CODEC_ID_DCA, "DTS"),
+        (codec::CODEC_ID_TRUEHD, "Dolby TrueHD"),
+        (codec::CODEC_ID_WMA, "Windows Media Audio"),
+        (codec::CODEC_ID_SPEEX, "Speex"),
+        (codec::CODEC_ID_WAVPACK, "WavPack"),
+        (codec::CODEC_ID_MONKEYS_AUDIO, "Monkey's Audio"),
+        (codec::CODEC_ID_TTA, "True Audio"),
+        (ADPCM_FLASH, "Flash ADPCM"),
+        (AMR, "AMR"),
+        (BLURAY_PCM, "Blu-ray PCM"),
+        (DVD_PCM, "DVD PCM of more than 16 bits"),
+        (ENCRYPTED, "encrypted"),
+        (GSM, "GSM"),
+        (NELLYMOSER, "Nellymoser"),
+        (SMPTE_302M, "PCM of SMPTE 302M"),
+    ];
+    NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
+}

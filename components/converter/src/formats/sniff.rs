@@ -1,0 +1,85 @@
+//! What a file is, by its first bytes.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::transport;
+
+/// Bytes looked at.
+const HEAD: u64 = 64 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Avi,
+    Flv,
+    /// MPEG program stream.
+    Program,
+    /// MPEG transport stream.
+    Transport,
+    /// Known and not read.
+    Refused(&'static str),
+    /// For Symphonia to judge.
+    Other,
+}
+
+/// Looks at the source's start, and leaves it there.
+pub(super) fn kind(source: &mut (impl Read + Seek)) -> io::Result<Kind> {
+    source.seek(SeekFrom::Start(0))?;
+    let mut head = Vec::new();
+    source.by_ref().take(HEAD).read_to_end(&mut head)?;
+    source.seek(SeekFrom::Start(0))?;
+    Ok(of(&head))
+}
+
+fn of(head: &[u8]) -> Kind {
+    const REFUSED: [(&[u8], &str); 11] = [
+        (&[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11], "Windows Media (ASF, WMA, WMV)"),
+        (b"#!AMR", "AMR"),
+        (b".RMF", "RealMedia"),
+        (b".ra\xfd", "RealAudio"),
+        (b"wvpk", "WavPack"),
+        (b"MAC ", "Monkey's Audio"),
+        (b"TTA1", "True Audio"),
+        (b"MPCK", "Musepack"),
+        (b"MP+", "Musepack"),
+        (b"DSD ", "DSD"),
+        (&[0x7f, 0xfe, 0x80, 0x01], "DTS"),
+    ];
+    if let Some((_, name)) = REFUSED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Kind::Refused(name);
+    }
+    let at = |place: usize, magic: &[u8]| head.get(place..).is_some_and(|rest| rest.starts_with(magic));
+    if at(0, b"RIFF") && (at(8, b"AVI ") || at(8, b"AVIX")) {
+        Kind::Avi
+    } else if at(0, b"FLV\x01") {
+        Kind::Flv
+    } else if at(0, &[0, 0, 1, 0xba]) {
+        Kind::Program
+    } else if !at(0, b"RIFF") && !at(4, b"ftyp") && transport::layout(head).is_some() {
+        Kind::Transport
+    } else {
+        Kind::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_first_bytes() {
+        assert_eq!(of(b"RIFF\0\0\0\0AVI LIST"), Kind::Avi);
+        assert_eq!(of(b"RIFF\0\0\0\0WAVEfmt "), Kind::Other);
+        assert_eq!(of(b"FLV\x01\x05"), Kind::Flv);
+        assert_eq!(of(b"\0\0\x01\xba\x44"), Kind::Program);
+        assert_eq!(of(b"#!AMR\n"), Kind::Refused("AMR"));
+        assert_eq!(of(b""), Kind::Other);
+        for (stride, lead) in [(188, 0), (192, 4), (204, 0), (188, 77)] {
+            let mut head = vec![0; lead];
+            for _ in 0..20 {
+                head.push(0x47);
+                head.extend(std::iter::repeat_n(1, stride - 1));
+            }
+            assert_eq!(of(&head), Kind::Transport, "{stride}");
+        }
+    }
+}

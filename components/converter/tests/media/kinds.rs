@@ -1,0 +1,226 @@
+//! Every kind of file: made by one ffmpeg command, decoded here and by ffmpeg, and compared.
+//!
+//! The table in `docs/converter.md` is made of this list: `UPDATE_KINDS=1 cargo test --release -p converter kinds`
+//! writes it. The test fails if a kind or its result is not in it; the measured numbers are not compared, since they
+//! differ between versions of ffmpeg.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use converter::decode::Audio;
+use converter::source::Source;
+
+use crate::workshop::{Workshop, ffmpeg};
+
+/// Of every file.
+const SECONDS: f64 = 3.1;
+/// Between the lengths that are heard here and by ffmpeg.
+const MAX_ERROR: f64 = 0.05;
+
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) file: &'static str,
+    /// Of ffmpeg, behind the sources of sound and pictures.
+    pub(crate) options: &'static str,
+    pub(crate) result: Expected,
+}
+
+pub(crate) enum Expected {
+    /// It is heard as ffmpeg hears it, but for noise that is so many decibels below.
+    Heard { channels: usize, decibels: f64 },
+    /// It is refused, in these words.
+    Refused(&'static str),
+}
+
+const fn heard(name: &'static str, file: &'static str, options: &'static str, channels: usize, decibels: f64) -> Kind {
+    Kind { name, file, options, result: Expected::Heard { channels, decibels } }
+}
+
+const fn refused(name: &'static str, file: &'static str, options: &'static str, reason: &'static str) -> Kind {
+    Kind { name, file, options, result: Expected::Refused(reason) }
+}
+
+/// Add a line for whatever is to work; the sound has two channels at 44.1 kHz unless the options say otherwise.
+const KINDS: &[Kind] = &[
+    heard("MPEG-TS, AAC", "aac.ts", "-c:v mpeg2video -c:a aac", 2, 60.0),
+    heard("MPEG-TS, AAC in LATM", "latm.ts", "-c:v mpeg2video -c:a aac -mpegts_flags latm", 2, 60.0),
+    heard("MPEG-TS, MP3", "mp3.ts", "-c:v mpeg2video -c:a libmp3lame", 2, 60.0),
+    heard("MPEG-TS, MP2", "mp2.ts", "-c:v mpeg2video -c:a mp2", 2, 60.0),
+    heard("MPEG-TS, 192-byte packets, AAC", "aac.m2ts", "-c:v mpeg2video -c:a aac -mpegts_m2ts_mode 1", 2, 60.0),
+    heard("AVI, MP3", "mp3.avi", "-c:v mpeg4 -c:a libmp3lame", 2, 60.0),
+    heard("AVI, MP3 VBR", "vbr.avi", "-c:v mpeg4 -c:a libmp3lame -q:a 4", 2, 60.0),
+    heard("AVI, PCM", "pcm.avi", "-c:v mpeg4 -c:a pcm_s16le", 2, 90.0),
+    heard("AVI, PCM, 8 bits, mono", "u8.avi", "-c:v mpeg4 -c:a pcm_u8 -ac 1", 1, 90.0),
+    heard("AVI, MS ADPCM", "adpcm.avi", "-c:v mpeg4 -c:a adpcm_ms", 2, 60.0),
+    heard("AVI, IMA ADPCM", "ima.avi", "-c:v mpeg4 -c:a adpcm_ima_wav", 2, 60.0),
+    heard("AVI, MP2", "mp2.avi", "-c:v mpeg4 -c:a mp2", 2, 60.0),
+    heard("AVI, AAC", "aac.avi", "-c:v mpeg4 -c:a aac", 2, 60.0),
+    heard("FLV, AAC", "aac.flv", "-c:v flv1 -c:a aac", 2, 60.0),
+    heard("FLV, MP3", "mp3.flv", "-c:v flv1 -c:a libmp3lame", 2, 60.0),
+    heard("FLV, PCM", "pcm.flv", "-c:v flv1 -c:a pcm_s16le", 2, 90.0),
+    refused("FLV, Nellymoser", "nelly.flv", "-c:v flv1 -c:a nellymoser -ac 1", "Nellymoser"),
+    refused("FLV, ADPCM", "adpcm.flv", "-c:v flv1 -c:a adpcm_swf", "Flash ADPCM"),
+    heard("MPEG-PS of MPEG-1, MP2", "mpeg1.mpg", "-c:v mpeg1video -c:a mp2 -f mpeg", 2, 60.0),
+    heard("MPEG-PS of MPEG-2, MP2", "mpeg2.mpg", "-c:v mpeg2video -c:a mp2 -f vob", 2, 60.0),
+    heard("MPEG-PS of MPEG-2, PCM", "pcm.vob", "-c:v mpeg2video -c:a pcm_dvd -ar 48000 -sample_fmt s16", 2, 90.0),
+    refused("ASF, WMA", "wma.wmv", "-c:v wmv2 -c:a wmav2", "Windows Media (ASF, WMA, WMV)"),
+];
+
+/// What was found for one kind.
+struct Row {
+    kind: &'static Kind,
+    result: String,
+    error: Option<f64>,
+    decibels: Option<f64>,
+}
+
+#[test]
+fn kinds() {
+    let workshop = Workshop::new();
+    let rows = Mutex::new(Vec::new());
+    let failures = Mutex::new(Vec::new());
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(kind) = KINDS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match row(&workshop, kind) {
+                        Ok(row) => rows.lock().expect("rows").push(row),
+                        Err(failure) => failures.lock().expect("failures").push(format!("{}: {failure}", kind.name)),
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().expect("failures");
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    let mut rows = rows.into_inner().expect("rows");
+    rows.sort_by_key(|row| KINDS.iter().position(|kind| kind.name == row.kind.name));
+    document(&rows);
+}
+
+fn row(workshop: &Workshop, kind: &'static Kind) -> Result<Row, String> {
+    let path = make(workshop, kind);
+    let bytes = fs::read(&path).map_err(|error| error.to_string())?;
+    match (&kind.result, decode(bytes, kind.file)) {
+        (Expected::Refused(reason), Err(said)) if said.contains(reason) => {
+            Ok(Row { kind, result: format!("refused: “{said}”"), error: None, decibels: None })
+        }
+        (_, Err(said)) => Err(said),
+        (Expected::Refused(reason), Ok(_)) => Err(format!("was decoded and not refused as {reason}")),
+        (Expected::Heard { channels, decibels }, Ok(heard)) => {
+            if let Some(warning) = heard.warning {
+                return Err(format!("warns: {warning}"));
+            }
+            if heard.planes.len() != *channels {
+                return Err(format!("{} channels instead of {channels}", heard.planes.len()));
+            }
+            let wanted = reference(&path, heard.rate, *channels);
+            let rate = f64::from(heard.rate);
+            let (wanted_seconds, seconds) = (wanted[0].len() as f64 / rate, heard.planes[0].len() as f64 / rate);
+            let error = seconds - wanted_seconds;
+            let noise = snr(&wanted, &heard.planes);
+            if error.abs() > MAX_ERROR || noise < *decibels {
+                return Err(format!("{seconds:.3} s instead of {wanted_seconds:.3} s, {noise:.1} dB"));
+            }
+            Ok(Row { kind, result: "converted".into(), error: Some(error), decibels: Some(noise) })
+        }
+    }
+}
+
+/// The file, its sound two sweeps, one per ear, and noise.
+fn make(workshop: &Workshop, kind: &Kind) -> std::path::PathBuf {
+    let path = workshop.path(kind.file);
+    let sound = format!(
+        "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d={SECONDS}"
+    );
+    let pictures = format!("testsrc2=s=160x120:r=25:d={SECONDS}");
+    let mut arguments = vec!["-f", "lavfi", "-i", &sound, "-f", "lavfi", "-i", &pictures];
+    arguments.extend(kind.options.split_whitespace());
+    ffmpeg(arguments.iter().map(OsStr::new).chain([path.as_os_str()]));
+    path
+}
+
+struct Heard {
+    planes: Vec<Vec<f32>>,
+    rate: u32,
+    warning: Option<String>,
+}
+
+fn decode(bytes: Vec<u8>, name: &str) -> Result<Heard, String> {
+    let mut audio = Audio::open(Source::new(bytes), name).map_err(|reason| reason.to_string())?;
+    let mut planes = vec![Vec::new(); audio.channels()];
+    while let Some(block) = audio.next_block() {
+        for (plane, more) in planes.iter_mut().zip(block) {
+            plane.extend(more);
+        }
+    }
+    Ok(Heard { planes, rate: audio.rate(), warning: audio.warning().map(|warning| warning.to_string()) })
+}
+
+/// What ffmpeg hears.
+fn reference(path: &Path, rate: u32, channels: usize) -> Vec<Vec<f32>> {
+    let (rate, count) = (rate.to_string(), channels.to_string());
+    let options = ["-vn", "-f", "f32le", "-ar", &rate, "-ac", &count, "-"];
+    let bytes = ffmpeg([OsStr::new("-i"), path.as_os_str()].into_iter().chain(options.iter().map(OsStr::new)));
+    let mut planes = vec![Vec::new(); channels];
+    for (index, four) in bytes.chunks_exact(4).enumerate() {
+        planes[index % channels].push(f32::from_le_bytes(four.try_into().expect("four bytes")));
+    }
+    planes
+}
+
+/// The signal to noise ratio in decibels, at the best shift within 25 ms.
+fn snr(wanted: &[Vec<f32>], heard: &[Vec<f32>]) -> f64 {
+    let noise = |shift: isize, from: usize, to: usize| {
+        let (mut signal, mut noise) = (0.0_f64, 1e-12_f64);
+        for (wanted, heard) in wanted.iter().zip(heard) {
+            for (index, want) in wanted.iter().enumerate().take(to).skip(from) {
+                let got = index.checked_add_signed(shift).and_then(|index| heard.get(index));
+                let Some(got) = got else { continue };
+                signal += f64::from(*want).powi(2);
+                noise += f64::from(want - got).powi(2);
+            }
+        }
+        10.0 * (signal / noise).log10()
+    };
+    let middle = wanted[0].len() / 2;
+    let shifts = -1200..=1200_isize;
+    let best = shifts.max_by(|a, b| {
+        let at = |shift: &isize| noise(*shift, middle, middle + 2000);
+        at(a).total_cmp(&at(b))
+    });
+    // The last moments of a lossy codec differ in what follows them.
+    noise(best.expect("shifts"), 0, wanted[0].len().saturating_sub(2400))
+}
+
+const BEGIN: &str = "<!-- kinds -->\n";
+const END: &str = "<!-- end of kinds -->\n";
+
+/// Compares the table, or writes it if `UPDATE_KINDS` is set.
+fn document(rows: &[Row]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/converter.md");
+    let text = fs::read_to_string(&path).expect("docs/converter.md");
+    let (start, end) = (text.find(BEGIN).expect("the table") + BEGIN.len(), text.find(END).expect("its end"));
+    let mut table =
+        "| kind | made by `ffmpeg …` | result | length, error in ms | SNR in dB |\n|---|---|---|---|---|\n".to_owned();
+    for Row { kind, result, error, decibels } in rows {
+        let error = error.map_or(String::new(), |error| format!("{:+.1}", error * 1000.0).replace("-0.0", "+0.0"));
+        let decibels = decibels.map_or(String::new(), |decibels| format!("{decibels:.0}"));
+        let (name, options, file) = (kind.name, kind.options, kind.file);
+        let _ = writeln!(table, "| {name} | `{options} {file}` | {result} | {error} | {decibels} |");
+    }
+    if std::env::var_os("UPDATE_KINDS").is_some() {
+        fs::write(&path, format!("{}{table}{}", &text[..start], &text[end..])).expect("docs/converter.md");
+        return;
+    }
+    let firm = |table: &str| -> Vec<String> {
+        table.lines().map(|line| line.split(" | ").take(3).collect::<Vec<_>>().join(" | ")).collect()
+    };
+    assert_eq!(firm(&text[start..end]), firm(&table), "UPDATE_KINDS=1 writes docs/converter.md");
+}
