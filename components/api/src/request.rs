@@ -33,6 +33,11 @@ impl Query {
             .filter(|value| !value.is_empty())
     }
 
+    /// All parameters, in their order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A number within limits, or its default.
     ///
     /// # Errors

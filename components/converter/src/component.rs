@@ -11,7 +11,7 @@ use std::panic;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use messages::{ConvertVideo, JobId, Timestamp, names};
+use messages::{Choices, ConvertVideo, JobId, Timestamp, names};
 
 use crate::convert::{self, Conversion};
 use crate::encode::Settings;
@@ -141,8 +141,8 @@ async fn convert(record: &mut Record) -> Result<Made, Stop> {
     let size = video.bytes();
     let source = Source::new(video);
     let watch = source.watch();
-    let file_name = record.job().file_name.clone();
-    let opened = guarded(id, || Conversion::open(source, &file_name, settings()));
+    let (file_name, choices) = (record.job().file_name.clone(), record.job().choices.clone());
+    let opened = guarded(id, || Conversion::open(source, &file_name, settings(&choices)));
     let mut conversion = checked(&watch, opened)?;
 
     let (upload, stored) = Upload::begin(part_key(id));
@@ -198,12 +198,14 @@ fn checked<T>(watch: &Watch, result: Result<T, convert::Error>) -> Result<T, Sto
     }
 }
 
-fn settings() -> Settings {
+fn settings(choices: &Choices) -> Settings {
     let variable = |name| std::env::var(name).ok();
-    Settings::parse(variable("MP3_BITRATE").as_deref(), variable("MP3_QUALITY").as_deref()).unwrap_or_else(|error| {
+    let parsed = Settings::parse(variable("MP3_BITRATE").as_deref(), variable("MP3_QUALITY").as_deref());
+    let defaults = parsed.unwrap_or_else(|error| {
         eprintln!("{error}; the default is used");
         Settings::default()
-    })
+    });
+    defaults.with(choices.clone())
 }
 
 fn now() -> Timestamp {

@@ -1,11 +1,14 @@
 //! One file to one MP3, in steps, so that whoever drives it can write, report and stop in between.
 
+use messages::Choices;
 use symphonia::core::io::MediaSource;
 
 use crate::decode::Audio;
 use crate::encode::{EncodeError, Mp3, Settings};
 use crate::reason::{Reason, Warning};
+use crate::shape::Shape;
 use crate::tags;
+use crate::track::Pick;
 
 /// Why there is no MP3.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,8 @@ pub struct Head {
 /// Its output is a body of which, when it is complete, the beginning is to be replaced by the [`Head`].
 pub struct Conversion {
     audio: Audio,
+    shape: Shape,
+    choices: Choices,
     mp3: Mp3,
     title: String,
 }
@@ -45,10 +50,12 @@ impl Conversion {
     /// # Errors
     /// It cannot be converted. If the source failed meanwhile, that is what counts, not the reason here.
     pub fn open(source: impl MediaSource + 'static, file_name: &str, settings: Settings) -> Result<Self, Error> {
-        let audio = Audio::open(source, file_name)?;
-        let mp3 = Mp3::new(audio.rate(), audio.channels(), settings)?;
+        let choices = settings.choices.clone();
+        let audio = Audio::open_track(source, file_name, Pick::from(&choices))?;
+        let shape = Shape::new(&choices, audio.rate());
+        let mp3 = Mp3::new(audio.rate(), shape.channels(audio.channels()), settings)?;
         let title = tags::title(audio.title(), file_name);
-        Ok(Self { audio, mp3, title })
+        Ok(Self { audio, shape, choices, mp3, title })
     }
 
     /// Converts one packet and appends to the body what is ready of it. False when the body is complete.
@@ -56,13 +63,18 @@ impl Conversion {
     /// # Errors
     /// The encoder failed, or the whole track gave nothing.
     pub fn step(&mut self, body: &mut Vec<u8>) -> Result<bool, Error> {
-        let Some(planes) = self.audio.next_block() else {
+        let next = if self.shape.is_complete() { None } else { self.audio.next_block() };
+        let Some(planes) = next else {
             if self.mp3.samples() == 0 {
-                return Err(Reason::SilentTrack.into());
+                return Err(match self.shape.seen() {
+                    0 => Reason::SilentTrack.into(),
+                    seen => Reason::StartsBehind(seen / u64::from(self.audio.rate().max(1))).into(),
+                });
             }
             self.mp3.finish(body)?;
             return Ok(false);
         };
+        let planes = self.shape.apply(planes);
         let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
         self.mp3.encode(&planes, body)?;
         Ok(true)
@@ -89,7 +101,10 @@ impl Conversion {
     #[must_use]
     pub fn progress(&self, read: u64, size: u64) -> f64 {
         let done = match self.audio.announced_seconds() {
-            Some(seconds) => self.mp3.seconds() / seconds,
+            Some(seconds) => {
+                let end = self.choices.end.map_or(seconds, |end| end.min(seconds));
+                self.shape.seen() as f64 / f64::from(self.audio.rate()) / end
+            }
             None => read as f64 / size.max(1) as f64,
         };
         done.clamp(0.0, 1.0)

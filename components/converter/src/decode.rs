@@ -17,6 +17,7 @@ use crate::edits;
 use crate::formats::{self, Unopened};
 use crate::mix::Mix;
 use crate::reason::{Reason, Warning};
+use crate::track::{Pick, same_language};
 
 /// Sample rates that are believed; outside, the file is damaged or nothing for ears.
 const RATES: std::ops::RangeInclusive<u32> = 2000..=384_000;
@@ -57,6 +58,7 @@ enum Heard {
 pub struct Audio {
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
+    pick: Pick,
     track: u32,
     time_base: Option<TimeBase>,
     rate: u32,
@@ -78,7 +80,15 @@ impl Audio {
     ///
     /// # Errors
     /// The file cannot be converted. If the source failed meanwhile, the reason is void.
-    pub fn open(mut source: impl MediaSource + 'static, file_name: &str) -> Result<Self, Reason> {
+    pub fn open(source: impl MediaSource + 'static, file_name: &str) -> Result<Self, Reason> {
+        Self::open_track(source, file_name, Pick::Default)
+    }
+
+    /// The same, with a track that the owner picked.
+    ///
+    /// # Errors
+    /// There is no such track, or the file cannot be converted.
+    pub fn open_track(mut source: impl MediaSource + 'static, file_name: &str, pick: Pick) -> Result<Self, Reason> {
         if source.byte_len() == Some(0) {
             return Err(Reason::Empty);
         }
@@ -91,7 +101,7 @@ impl Audio {
         })?;
 
         let title = title(&mut *format);
-        let (track, decoder) = choose(&*format)?;
+        let (track, decoder) = choose(&*format, &pick, &movie.languages)?;
         let container = format.format_info().format;
         let edited = movie.tracks.into_iter().find(|edited| edited.id == track.id);
         let rate = track.rate.unwrap_or(0);
@@ -107,6 +117,7 @@ impl Audio {
         let mut audio = Self {
             format,
             decoder,
+            pick,
             track: track.id,
             time_base: track.time_base,
             rate,
@@ -268,7 +279,7 @@ impl Audio {
 
     /// Goes on with the next of several chained streams. False if that is not possible.
     fn reopen(&mut self) -> bool {
-        let Ok((track, decoder)) = choose(&*self.format) else { return false };
+        let Ok((track, decoder)) = choose(&*self.format, &self.pick, &[]) else { return false };
         self.track = track.id;
         self.time_base = track.time_base;
         self.decoder = decoder;
@@ -317,11 +328,34 @@ struct Chosen {
     seconds: Option<f64>,
 }
 
-/// The default audio track if it can be decoded, or else the first one that can.
-fn choose(format: &dyn FormatReader) -> Result<(Chosen, Box<dyn AudioDecoder>), Reason> {
+/// The track that was asked for. Otherwise the default audio track if it can be decoded, or else the first one that
+/// can.
+fn choose(
+    format: &dyn FormatReader,
+    pick: &Pick,
+    languages: &[(u32, String)],
+) -> Result<(Chosen, Box<dyn AudioDecoder>), Reason> {
+    let language = |track: &Track| {
+        let elsewhere = || languages.iter().find(|(id, _)| *id == track.id).map(|(_, language)| language.clone());
+        track.language.clone().or_else(elsewhere)
+    };
     let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
     let is_default = |track: &&Track| track.flags.contains(TrackFlags::DEFAULT);
-    let tracks = || format.tracks().iter().filter(audio);
+    let all = || format.tracks().iter().filter(audio);
+    let picked: Vec<&Track> = match pick {
+        Pick::Default => all().collect(),
+        Pick::Number(number) => all().skip(number.saturating_sub(1) as usize).take(1).collect(),
+        Pick::Language(wanted) => {
+            all().filter(|track| language(track).is_some_and(|own| same_language(&own, wanted))).collect()
+        }
+    };
+    if picked.is_empty() && all().next().is_some() {
+        return Err(match pick {
+            Pick::Language(_) => Reason::NoSuchLanguage(listed(all().filter_map(language))),
+            _ => Reason::NoSuchTrack(all().count()),
+        });
+    }
+    let tracks = || picked.iter().copied();
     let mut refused = None;
     for track in tracks().filter(is_default).chain(tracks().filter(|track| !is_default(track))) {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
@@ -340,6 +374,15 @@ fn choose(format: &dyn FormatReader) -> Result<(Chosen, Box<dyn AudioDecoder>), 
     }
     let unknown = format.tracks().iter().any(|track| track.codec_params.is_none());
     Err(refused.unwrap_or(if unknown && !has_pictures(format) { Reason::Unsupported(None) } else { Reason::NoAudio }))
+}
+
+/// Languages, for people; only what is fit to be shown.
+fn listed(languages: impl Iterator<Item = String>) -> String {
+    let printable = |language: &String| language.bytes().all(|byte| byte.is_ascii_graphic()) && language.len() < 36;
+    let mut languages: Vec<String> =
+        languages.filter(|language| language != "und" && printable(language)).take(20).collect();
+    languages.dedup();
+    languages.join(", ")
 }
 
 fn has_pictures(format: &dyn FormatReader) -> bool {

@@ -32,6 +32,8 @@ pub struct Track {
 pub struct Movie {
     /// The tracks with an edit list that can be followed.
     pub tracks: Vec<Track>,
+    /// The languages (ISO 639-2) that tracks say they are in, by the tracks' numbers.
+    pub languages: Vec<(u32, String)>,
     /// A box reaches behind the file's end.
     pub truncated: bool,
 }
@@ -47,6 +49,7 @@ struct Entry {
 struct Raw {
     id: u32,
     timescale: u32,
+    language: Option<String>,
     entries: Vec<Entry>,
 }
 
@@ -73,7 +76,8 @@ pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
     walk.children(source, 0, end, 0)?;
     let movie_timescale = walk.movie_timescale;
     let tracks = walk.tracks.iter().filter_map(|raw| played(raw, movie_timescale)).collect();
-    Ok(Movie { tracks, truncated: walk.truncated })
+    let languages = walk.tracks.into_iter().filter_map(|raw| Some((raw.id, raw.language?))).collect();
+    Ok(Movie { tracks, languages, truncated: walk.truncated })
 }
 
 impl Walk {
@@ -125,7 +129,12 @@ impl Walk {
             }
             (3, b"mdhd") => {
                 let timescale = after_times(source)?;
-                self.with_track(|track| track.timescale = timescale);
+                let behind = source.stream_position()?;
+                let language = language(source, behind, end)?;
+                self.with_track(|track| {
+                    track.timescale = timescale;
+                    track.language = language;
+                });
             }
             (3, b"elst") => {
                 let entries = entries(source, end)?;
@@ -148,6 +157,24 @@ fn after_times(source: &mut (impl Read + Seek)) -> io::Result<u32> {
     let version = u32_of(source)? >> 24;
     source.seek(SeekFrom::Current(if version == 1 { 16 } else { 8 }))?;
     u32_of(source)
+}
+
+/// The language in an mdhd whose timescale was read: three letters of five bits, behind the duration.
+fn language(source: &mut (impl Read + Seek), behind_timescale: u64, end: u64) -> io::Result<Option<String>> {
+    // The box ends with the language and two bytes more; the duration before it has one of two lengths.
+    let at = end.saturating_sub(4);
+    if !matches!(at.saturating_sub(behind_timescale), 4 | 8) {
+        return Ok(None);
+    }
+    source.seek(SeekFrom::Start(at))?;
+    let packed = u32_of(source)? >> 16;
+    let letters: Option<String> = [10, 5, 0]
+        .into_iter()
+        .map(|shift| u8::try_from(packed >> shift & 31).ok().filter(|letter| (1..=26).contains(letter)))
+        .map(|letter| letter.map(|letter| char::from(b'`' + letter)))
+        .collect();
+    // QuickTime's own codes are numbers below any letters.
+    Ok(letters.filter(|letters| letters != "und"))
 }
 
 fn entries(source: &mut (impl Read + Seek), end: u64) -> io::Result<Vec<Entry>> {
@@ -240,7 +267,7 @@ mod tests {
     fn an_edit_says_what_is_played() -> io::Result<()> {
         let found = read(&mut Cursor::new(movie(&[0, 1, 2000, 1024, 0x1_0000])))?;
         let expected = Track { id: 7, timescale: 44_100, played: vec![1024..1024 + 88_200] };
-        assert_eq!(found, Movie { tracks: vec![expected], truncated: false });
+        assert_eq!(found, Movie { tracks: vec![expected], ..Movie::default() });
         Ok(())
     }
 

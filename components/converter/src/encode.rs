@@ -4,26 +4,14 @@
 //! knows only at the end: length, seek table, encoder delay and padding. So the output of [`Mp3`] is a
 //! body whose first bytes are to be replaced by [`Mp3::info_frame`], which is as long.
 
-use mp3lame_encoder::{Bitrate, BuildError, Builder, DualPcm, Encoder, FlushGap, MonoPcm, Quality, VbrMode};
+use messages::Choices;
+use messages::choices::{SAMPLE_RATES, bitrates};
+use mp3lame_encoder::{BuildError, Builder, DualPcm, Encoder, FlushGap, MonoPcm, Quality, VbrMode};
 
 /// Samples per channel given to LAME at once.
 const BLOCK: usize = 4608;
 /// What LAME asks for at most when it flushes.
 const FLUSH_BYTES: usize = 7200;
-
-/// Below 64 kbit/s a frame of stereo has no room for the info frame's content.
-const BITRATES: [(u32, Bitrate); 10] = [
-    (64, Bitrate::Kbps64),
-    (80, Bitrate::Kbps80),
-    (96, Bitrate::Kbps96),
-    (112, Bitrate::Kbps112),
-    (128, Bitrate::Kbps128),
-    (160, Bitrate::Kbps160),
-    (192, Bitrate::Kbps192),
-    (224, Bitrate::Kbps224),
-    (256, Bitrate::Kbps256),
-    (320, Bitrate::Kbps320),
-];
 
 const QUALITIES: [Quality; 10] = [
     Quality::Best,
@@ -38,20 +26,28 @@ const QUALITIES: [Quality; 10] = [
     Quality::Worst,
 ];
 
-/// The sample rates of MPEG audio layer III.
-const RATES: [u32; 9] = [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+/// How many bits a second may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BitRate {
+    /// kbit/s; LAME takes the nearest that MP3 has at the sample rate.
+    Constant(u32),
+    /// LAME's scale from 0 (best) to 9 (smallest).
+    Variable(u8),
+}
 
-/// How to encode.
-#[derive(Clone, Copy)]
+/// How to convert.
+#[derive(Clone)]
 pub struct Settings {
-    bitrate: Bitrate,
+    bit_rate: BitRate,
     quality: Option<Quality>,
+    /// What the owner of this file wants.
+    pub choices: Choices,
 }
 
 impl Default for Settings {
     /// 128 kbit/s at LAME's own choice of quality.
     fn default() -> Self {
-        Self { bitrate: Bitrate::Kbps128, quality: None }
+        Self { bit_rate: BitRate::Constant(128), quality: None, choices: Choices::default() }
     }
 }
 
@@ -59,7 +55,7 @@ impl Default for Settings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSetting {
     /// Not a bit rate that is offered.
-    #[error("MP3_BITRATE is `{0}`; set it to one of 64 80 96 112 128 160 192 224 256 320 (kbit/s)")]
+    #[error("MP3_BITRATE is `{0}`; set it to one of 32 40 48 56 64 80 96 112 128 160 192 224 256 320 (kbit/s)")]
     Bitrate(String),
     /// Not a quality.
     #[error("MP3_QUALITY is `{0}`; set it to a number from 0 (best) to 9 (fastest)")]
@@ -75,14 +71,26 @@ impl Settings {
     pub fn parse(bitrate: Option<&str>, quality: Option<&str>) -> Result<Self, InvalidSetting> {
         let mut settings = Self::default();
         if let Some(text) = bitrate.map(str::trim).filter(|text| !text.is_empty()) {
-            let known = text.parse().ok().and_then(|kbit: u32| BITRATES.iter().find(|(rate, _)| *rate == kbit));
-            settings.bitrate = known.ok_or_else(|| InvalidSetting::Bitrate(text.into()))?.1;
+            let known = text.parse().ok().filter(|kbit| bitrates(48_000).contains(kbit));
+            settings.bit_rate = BitRate::Constant(known.ok_or_else(|| InvalidSetting::Bitrate(text.into()))?);
         }
         if let Some(text) = quality.map(str::trim).filter(|text| !text.is_empty()) {
             let known = text.parse().ok().and_then(|index: usize| QUALITIES.get(index));
             settings.quality = Some(*known.ok_or_else(|| InvalidSetting::Quality(text.into()))?);
         }
         Ok(settings)
+    }
+
+    /// With what the owner of a file wants.
+    #[must_use]
+    pub fn with(mut self, choices: Choices) -> Self {
+        match (choices.bitrate, choices.vbr) {
+            (Some(kbit), _) => self.bit_rate = BitRate::Constant(kbit),
+            (None, Some(level)) => self.bit_rate = BitRate::Variable(level),
+            (None, None) => {}
+        }
+        self.choices = choices;
+        self
     }
 }
 
@@ -119,9 +127,17 @@ impl Mp3 {
         let mut builder = Builder::new().ok_or(BuildError::NoMem)?;
         builder.set_num_channels(if channels == 1 { 1 } else { 2 })?;
         builder.set_sample_rate(rate)?;
-        builder.set_output_sample_rate(core::num::NonZeroU32::new(output_rate(rate)))?;
-        builder.set_vbr_mode(VbrMode::Off)?;
-        builder.set_brate(settings.bitrate)?;
+        builder.set_output_sample_rate(core::num::NonZeroU32::new(output_rate(rate, &settings.choices)))?;
+        match settings.bit_rate {
+            BitRate::Constant(kbit) => {
+                builder.set_vbr_mode(VbrMode::Off)?;
+                set_bitrate(&mut builder, kbit)?;
+            }
+            BitRate::Variable(level) => {
+                builder.set_vbr_mode(VbrMode::Mtrh)?;
+                builder.set_vbr_quality(QUALITIES.get(usize::from(level)).copied().unwrap_or(Quality::Worst))?;
+            }
+        }
         if let Some(quality) = settings.quality {
             builder.set_quality(quality)?;
         }
@@ -165,14 +181,18 @@ impl Mp3 {
     }
 
     /// The info frame of the body that was finished; it takes the place of as many bytes at its start.
+    /// Empty below 64 kbit/s, where a frame has no room for it.
     ///
     /// # Errors
     /// LAME makes none, as when nothing was encoded.
     pub fn info_frame(&self) -> Result<Vec<u8>, EncodeError> {
         let size = self.lame.lame_tag_size();
+        if self.samples == 0 {
+            return Err(EncodeError("nothing was encoded".into()));
+        }
         let mut frame = Vec::with_capacity(size);
         self.lame.lame_tag_encode_to_vec(&mut frame);
-        if size > 0 && frame.len() == size { Ok(frame) } else { Err(EncodeError("no info frame".into())) }
+        if frame.len() == size { Ok(frame) } else { Err(EncodeError("no info frame".into())) }
     }
 
     /// Samples per channel encoded.
@@ -188,11 +208,26 @@ impl Mp3 {
     }
 }
 
-/// The rate of the MP3: the input's, or the next higher one that exists, or, above them all, the one of
-/// which the input's is a multiple.
-fn output_rate(input: u32) -> u32 {
-    let next = RATES.into_iter().find(|rate| *rate >= input);
+/// The rate of the MP3: the one that was chosen; or the input's, or the next higher one that exists and has the chosen
+/// bit rate; or, above them all, the one of which the input's is a multiple.
+fn output_rate(input: u32, choices: &Choices) -> u32 {
+    if let Some(rate) = choices.sample_rate {
+        return rate;
+    }
+    let fits = |rate: u32| choices.bitrate.is_none_or(|kbit| bitrates(rate).contains(&kbit));
+    let next = SAMPLE_RATES.into_iter().find(|rate| *rate >= input && fits(*rate));
     next.unwrap_or(if input.is_multiple_of(11_025) { 44_100 } else { 48_000 })
+}
+
+/// A constant bit rate, of which the library's own type lacks one that MP3 has.
+#[expect(unsafe_code, reason = "LAME's own setter, called as the library does")]
+fn set_bitrate(builder: &mut Builder, kbit: u32) -> Result<(), BuildError> {
+    let kbit = i32::try_from(kbit).map_err(|_| BuildError::BadBRate)?;
+    // SAFETY: the pointer is LAME's and alive as long as the builder, and only a number is set.
+    match unsafe { mp3lame_sys::lame_set_brate(builder.as_ptr(), kbit) } {
+        0.. => Ok(()),
+        _ => Err(BuildError::BadBRate),
+    }
 }
 
 #[cfg(test)]
@@ -236,10 +271,10 @@ mod tests {
 
     #[test]
     fn every_bitrate_quality_rate_and_channel_count_works() -> Result<(), EncodeError> {
-        for (kbit, _) in BITRATES {
+        for kbit in bitrates(44_100) {
             let settings = Settings::parse(Some(&kbit.to_string()), None).expect("a known bit rate");
             let (body, _) = encode(44_100, 2, 2.0, settings)?;
-            let expected = kbit as f64 * 1000.0 / 8.0 * 2.0;
+            let expected = *kbit as f64 * 1000.0 / 8.0 * 2.0;
             assert!((body.len() as f64 / expected - 1.0).abs() < 0.1, "{kbit}: {}", body.len());
         }
         for quality in 0..10 {
@@ -273,7 +308,11 @@ mod tests {
     fn rates_are_kept_or_raised_or_divided() {
         let cases = [(1, 8000), (8000, 8000), (37_800, 44_100), (96_000, 48_000), (88_200, 44_100), (50_000, 48_000)];
         for (input, output) in cases {
-            assert_eq!(output_rate(input), output);
+            assert_eq!(output_rate(input, &Choices::default()), output);
         }
+        let chosen = Choices { bitrate: Some(192), ..Choices::default() };
+        assert_eq!((output_rate(8000, &chosen), output_rate(22_050, &chosen)), (32_000, 32_000));
+        let chosen = Choices { sample_rate: Some(22_050), ..Choices::default() };
+        assert_eq!(output_rate(48_000, &chosen), 22_050);
     }
 }

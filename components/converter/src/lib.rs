@@ -5,6 +5,7 @@
 //!   -> job       what to do with a delivery; what is committed at its end
 //!   -> convert   one file to one MP3, in steps
 //!        -> decode -> formats, source, edits, mix
+//!        -> track, shape
 //!        -> encode, tags
 //! ```
 //!
@@ -23,5 +24,7 @@ pub mod formats;
 pub mod job;
 pub mod mix;
 pub mod reason;
+pub mod shape;
 pub mod source;
 pub mod tags;
+pub mod track;

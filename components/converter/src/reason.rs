@@ -15,6 +15,12 @@ pub enum Reason {
     EndsEarly,
     /// Pictures only.
     NoAudio,
+    /// The owner asked for an audio track by its number, and there are only so many.
+    NoSuchTrack(usize),
+    /// The owner asked for a language, and there are these.
+    NoSuchLanguage(String),
+    /// The piece that the owner asked for begins behind the sound's end, which is here, in seconds.
+    StartsBehind(u64),
     /// There is an audio track, but in a format that nothing here decodes.
     Unsupported(Option<&'static str>),
     /// An audio track without a single playable sample.
@@ -38,6 +44,20 @@ impl fmt::Display for Reason {
                  please upload the whole file.",
             ),
             Self::NoAudio => f.write_str("The file has no audio track."),
+            Self::NoSuchTrack(1) => f.write_str("The file has no audio track of the number you chose: it has one."),
+            Self::NoSuchTrack(tracks) => {
+                write!(f, "The file has no audio track of the number you chose: it has {tracks}.")
+            }
+            Self::NoSuchLanguage(there) if there.is_empty() => {
+                f.write_str("The file does not say in which language its sound is, so none can be chosen.")
+            }
+            Self::NoSuchLanguage(there) => {
+                write!(f, "The file has no audio track in the language you chose. Its languages are: {there}.")
+            }
+            Self::StartsBehind(end) => {
+                let (hours, minutes, seconds) = (end / 3600, end / 60 % 60, end % 60);
+                write!(f, "The start you chose is behind the sound's end, at {hours}:{minutes:02}:{seconds:02}.")
+            }
             Self::Unsupported(Some(codec)) => write!(f, "The file's audio track is {codec}, which we cannot read."),
             Self::Unsupported(None) => f.write_str("The file's audio track is in a format we cannot read."),
             Self::SilentTrack => f.write_str("The file's audio track has nothing in it."),

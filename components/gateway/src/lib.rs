@@ -1,5 +1,6 @@
 //! The public HTTP API: accounts, uploads, jobs, downloads.
 //!
+//! - [`choices`]: what an upload asks of the MP3;
 //! - [`route`]: which request asks for what;
 //! - [`upload`]: which bodies are accepted, and the name a file gets;
 //! - [`download`]: conditions, ranges and the headers of an MP3's answer;
@@ -7,6 +8,7 @@
 //!
 //! It decides who may do what; the component `auth` says who somebody is.
 
+pub mod choices;
 pub mod download;
 pub mod route;
 pub mod upload;

@@ -1,6 +1,6 @@
 //! What a client sees of a job.
 
-use messages::{Job, Status};
+use messages::{Choices, Job, Status};
 use serde::Serialize;
 
 /// A job in JSON.
@@ -14,6 +14,7 @@ pub struct JobView<'a> {
     warning: Option<&'a str>,
     file_name: &'a str,
     content_type: &'a str,
+    choices: &'a Choices,
     video_bytes: u64,
     mp3_bytes: Option<u64>,
     duration_seconds: Option<f64>,
@@ -34,6 +35,7 @@ impl<'a> From<&'a Job> for JobView<'a> {
             warning: job.warning.as_deref(),
             file_name: &job.file_name,
             content_type: &job.content_type,
+            choices: &job.choices,
             video_bytes: job.video_bytes,
             mp3_bytes: job.mp3_bytes,
             duration_seconds: job.duration_seconds,

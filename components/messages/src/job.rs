@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
-use crate::Timestamp;
+use crate::{Choices, Timestamp};
 
 /// Names a job: a UUID of version 7 (RFC 9562), so ids sort by their creation and carry 74 random
 /// bits. Written in the hyphenated lower-case form and in no other.
@@ -119,6 +119,9 @@ pub struct Job {
     pub file_name: String,
     /// The upload's media type as the client gave it; says nothing sure about the content.
     pub content_type: String,
+    /// What the owner wants of the MP3. Records of older versions have none.
+    #[serde(default)]
+    pub choices: Choices,
     /// How far it is.
     pub status: Status,
     /// Percent, 0 to 100; 100 only when `done`.
@@ -157,6 +160,7 @@ impl Job {
             owner,
             file_name,
             content_type,
+            choices: Choices::default(),
             status: Status::Queued,
             progress: 0,
             reason: None,

@@ -1,15 +1,18 @@
 //! What the application's components tell one another.
 //!
+//! - [`choices`]: what an owner wants of the MP3;
 //! - [`job`]: the record of a conversion, its id, and how its status may change;
 //! - [`message`]: the bodies of the queues' messages;
 //! - [`names`]: stores, queues and keys.
 //!
 //! Everything is plain data in JSON; reading and writing stores is the components' own matter.
 
+pub mod choices;
 pub mod job;
 pub mod message;
 pub mod names;
 
+pub use choices::Choices;
 pub use job::{Job, JobId, Owner, Status};
 pub use message::{ConvertVideo, Event, JobFinished, Outcome};
 

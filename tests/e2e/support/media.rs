@@ -66,6 +66,34 @@ pub(crate) fn short() -> PathBuf {
     made("short.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
 }
 
+/// A film in two languages: a tone of 440 Hz in English, one of 880 Hz in German.
+pub(crate) fn two_languages(extension: &str) -> PathBuf {
+    let tones = [440, 880].map(|pitch| format!("sine=frequency={pitch}:sample_rate=44100:duration=1"));
+    let codec = if extension == "mp4" { "aac" } else { "flac" };
+    let options = ["-map", "0", "-map", "1", "-map", "2", "-c:a", codec];
+    let languages = ["-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=ger"];
+    made(&format!("two-languages.{extension}"), |path| {
+        let input = ["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=1", "-f", "lavfi", "-i", &tones[0]];
+        let input = [&input[..], &["-f", "lavfi", "-i", &tones[1]]].concat();
+        encode(&input, &[&options[..], &languages, &H264].concat(), path);
+    })
+}
+
+/// A piece of a file's sound, as ffmpeg cuts it out.
+pub(crate) fn piece(source: &Path, start: f64, end: f64, into: &Path) {
+    let filter = format!("atrim={start}:{end}");
+    let before = [OsStr::new("-i"), source.as_os_str()];
+    let behind = ["-vn", "-af", &filter].map(OsStr::new);
+    ffmpeg(before.into_iter().chain(behind).chain([into.as_os_str()]));
+}
+
+/// What ffprobe says about a file's format and streams.
+pub(crate) fn probe(file: &Path) -> serde_json::Value {
+    let options = ["-v", "error", "-show_format", "-show_streams", "-of", "json"].map(OsStr::new);
+    let found = run("ffprobe", options.into_iter().chain([file.as_os_str()]));
+    serde_json::from_slice(&found).expect("JSON")
+}
+
 /// A file of this name, made if it is not there yet.
 fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     static MAKING: Mutex<()> = Mutex::new(());

@@ -27,6 +27,13 @@ impl Sound {
         self.0.len() as f64 / RATE
     }
 
+    /// The pitch of a tone, in Hz: how often its left channel rises through zero.
+    pub(crate) fn pitch(&self) -> f64 {
+        let middle = &self.0[self.0.len() / 4..self.0.len() * 3 / 4];
+        let rises = middle.windows(2).filter(|pair| pair[0][0] < 0.0 && pair[1][0] >= 0.0).count();
+        rises as f64 * RATE / middle.len() as f64
+    }
+
     /// How alike two sounds are when they are laid over one another in the best way: 1 is equal,
     /// 0 has nothing in common.
     pub(crate) fn correlation(&self, other: &Self) -> f64 {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::{self, Either};
 use futures::stream::{self, Stream};
 use http::StatusCode;
-use messages::{ConvertVideo, Event, Job, JobId, Owner, names};
+use messages::{Choices, ConvertVideo, Event, Job, JobId, Owner, names};
 use multer::{Field, Multipart};
 use spin_sdk::variables;
 use spin_sdk::wasip3::http::types::{ErrorCode, Fields, Request};
@@ -22,6 +22,7 @@ use super::bindings::tessera::keyvalue::store;
 use super::bindings::tessera::keyvalue::types::{Check, Error as StoreError, Operation, Set};
 use super::bindings::{wit_future, wit_stream};
 use super::{blob_problem, jobs, now, store_problem, sweep};
+use crate::choices::{Draft, MAX_VALUE, NAMES};
 use crate::upload::{self, Allowance, Body, CHUNK, ONE_FILE};
 
 /// How often the commit is tried while the store is unavailable.
@@ -32,9 +33,11 @@ struct Video {
     info: Info,
     file_name: String,
     content_type: String,
+    choices: Choices,
 }
 
-/// `POST /upload`. With a raw body, `filename` in the query names the file.
+/// `POST /upload`. With a raw body, `filename` in the query names the file. Choices stand in the query or in the
+/// form's fields, best before the file: then a wrong one is refused before any of it is stored.
 pub(super) async fn upload(
     user: &Claims,
     query: &Query,
@@ -45,14 +48,19 @@ pub(super) async fn upload(
     let content_type = wasi::header_text(headers, "content-type");
     let content_length = wasi::header_text(headers, "content-length");
     let body = upload::judge(content_type.as_deref(), content_length.as_deref(), limit)?;
+    let mut draft = Draft::default();
+    for (name, value) in query.pairs() {
+        draft.take(name, value)?;
+    }
+    let choices = draft.finish()?;
     let id = new_id()?;
     let video = match body {
         Body::Raw { content_type } => {
             let file_name = upload::file_name(query.get("filename"));
             let info = store_raw(request, id, &content_type, limit).await?;
-            Video { info, file_name, content_type }
+            Video { info, file_name, content_type, choices }
         }
-        Body::Multipart { boundary } => store_multipart(request, id, &boundary, limit).await?,
+        Body::Multipart { boundary } => store_multipart(request, id, &boundary, draft, limit).await?,
     };
     if video.info.size == 0 {
         discard(id).await;
@@ -172,12 +180,19 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 /// Stores the one file of a multipart body. The store learns that the file is complete only after
-/// the whole body was seen to have no second one.
-async fn store_multipart(request: Request, id: JobId, boundary: &str, limit: u64) -> Result<Video, Problem> {
+/// the whole body was seen to have no second one, and no choice that cannot be met.
+async fn store_multipart(
+    request: Request,
+    id: JobId,
+    boundary: &str,
+    mut draft: Draft,
+    limit: u64,
+) -> Result<Video, Problem> {
     let allowance = Arc::new(Allowance::default());
     let mut parts = Multipart::new(chunks(request, Arc::clone(&allowance)), boundary);
 
-    let file = next_file(&mut parts).await?.ok_or_else(|| Problem::bad_request(ONE_FILE))?;
+    let file = next_file(&mut parts, &mut draft).await?.ok_or_else(|| Problem::bad_request(ONE_FILE))?;
+    draft.finish()?;
     let file_name = upload::file_name(file.file_name());
     let content_type = upload::part_type(file.content_type());
 
@@ -186,21 +201,22 @@ async fn store_multipart(request: Request, id: JobId, boundary: &str, limit: u64
     let options = put_options(&content_type, limit);
     let put = blobs::put(names::VIDEOS.into(), names::blob_key(id), options, reader, completed);
     let feed = async {
-        let fed = feed(file, writer, &mut parts, &allowance).await;
+        let fed = feed(file, writer, &mut parts, &mut draft, &allowance).await;
         let outcome = fed.as_ref().map(|_| ()).map_err(|problem| problem.detail().to_owned());
         let _ = completion.write(outcome).await;
         fed
     };
     // The store's own refusal ends the upload at once; a refusal found here ends the store's.
-    let info = match future::select(Box::pin(put), Box::pin(feed)).await {
-        Either::Left((stored, _)) => stored.map_err(|error| put_problem(&error, limit))?,
+    let stored = match future::select(Box::pin(put), Box::pin(feed)).await {
+        Either::Left((stored, _)) => stored,
         Either::Right((fed, put)) => {
             let stored = put.await;
             fed?;
-            stored.map_err(|error| put_problem(&error, limit))?
+            stored
         }
     };
-    Ok(Video { info, file_name, content_type })
+    let info = stored.map_err(|error| put_problem(&error, limit))?;
+    Ok(Video { info, file_name, content_type, choices: draft.finish()? })
 }
 
 /// Writes a file's bytes and looks at the rest of the body.
@@ -208,6 +224,7 @@ async fn feed(
     mut file: Field<'static>,
     mut writer: spin_sdk::wasip3::wit_bindgen::StreamWriter<u8>,
     parts: &mut Multipart<'static>,
+    draft: &mut Draft,
     allowance: &Allowance,
 ) -> Result<(), Problem> {
     while let Some(chunk) = file.chunk().await.map_err(|error| multipart_problem(&error))? {
@@ -219,18 +236,28 @@ async fn feed(
     }
     drop(file);
     drop(writer);
-    match next_file(parts).await? {
-        None => Ok(()),
+    match next_file(parts, draft).await? {
+        None => draft.finish().map(|_| ()),
         Some(_) => Err(Problem::bad_request(ONE_FILE)),
     }
 }
 
-/// The next part that is a file; other fields are read and ignored.
-async fn next_file(parts: &mut Multipart<'static>) -> Result<Option<Field<'static>>, Problem> {
-    while let Some(part) = parts.next_field().await.map_err(|error| multipart_problem(&error))? {
+/// The next part that is a file. Of the fields before it choices are taken, others are read and ignored.
+async fn next_file(parts: &mut Multipart<'static>, draft: &mut Draft) -> Result<Option<Field<'static>>, Problem> {
+    while let Some(mut part) = parts.next_field().await.map_err(|error| multipart_problem(&error))? {
         if part.file_name().is_some() {
             return Ok(Some(part));
         }
+        let Some(name) = NAMES.into_iter().find(|name| part.name() == Some(name)) else { continue };
+        let mut value = Vec::new();
+        while let Some(chunk) = part.chunk().await.map_err(|error| multipart_problem(&error))? {
+            value.extend_from_slice(&chunk);
+            if value.len() > MAX_VALUE {
+                return Err(Problem::bad_request(format!("{name} has more than {MAX_VALUE} bytes")));
+            }
+        }
+        let value = String::from_utf8(value).map_err(|_| Problem::bad_request(format!("{name} is not UTF-8")))?;
+        draft.take(name, &value)?;
     }
     Ok(None)
 }
@@ -245,7 +272,8 @@ fn multipart_problem(error: &multer::Error) -> Problem {
 /// Makes the job and its messages in one commit. If that fails for good, the video goes.
 async fn create_job(user: &Claims, id: JobId, video: Video) -> Result<(), Problem> {
     let owner = Owner { id: user.sub.clone(), email: user.username.clone() };
-    let job = Job::queued(id, owner, video.file_name, video.content_type, video.info.size, now());
+    let mut job = Job::queued(id, owner, video.file_name, video.content_type, video.info.size, now());
+    job.choices = video.choices;
     let checks = vec![Check { key: names::job_key(id), version: None }];
     let operations = vec![
         set(names::job_key(id), jobs::to_json(&job)?),

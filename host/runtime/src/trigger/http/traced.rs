@@ -1,5 +1,4 @@
-//! A request's trace: continued or begun, recorded. A client that gave the request an id reads it in
-//! the answer; others get no header that the component did not set.
+//! A request's trace: continued or begun, told to the client, recorded.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ where
     if let Some(span) = &mut span {
         describe(span, &request);
     }
-    let id = context.given_request_header();
+    let id = context.request_header();
     let mut response = trace::scope(Some(context), answer(request)).await;
     if let Some(span) = &mut span {
         let status = response.status();
