@@ -3,7 +3,8 @@
 
 use reqwest::{Client, StatusCode};
 
-use crate::support::fixtures::Fixture;
+use crate::support::fixtures::{Fixture, wasm};
+use crate::support::server::Launch;
 
 const CONTENT: &str = r#"
 version = "1.2.3"
@@ -73,6 +74,62 @@ async fn a_request_says_how_it_was_routed() {
     );
     let (_, exact) = get(&fixture, "/probe/headers/exact/").await;
     assert!(exact.contains("spin-path-info: \n") && exact.contains("spin-component-route: /probe/headers/exact\n"));
+}
+
+#[tokio::test]
+async fn an_answer_has_the_components_headers_and_no_others() {
+    let fixture = Fixture::start(CONTENT);
+    let names = async |path: &str, id: Option<&'static str>| {
+        let mut request = Client::new().get(format!("{}{path}", fixture.server.url));
+        if let Some(id) = id {
+            request = request.header("x-request-id", id);
+        }
+        let response = request.send().await.expect("an answer");
+        let mut names: Vec<_> = response.headers().keys().map(|name| name.as_str().to_owned()).collect();
+        names.sort();
+        (response.status().as_u16(), names.join(" "), response.text().await.expect("text"))
+    };
+    let (status, headers, _) = names("/base/headers/end", None).await;
+    assert_eq!((status, headers.as_str()), (200, "date transfer-encoding"));
+    // Who gives a request an id gets it back.
+    assert_eq!(names("/base/headers/end", Some("mine")).await.1, "date transfer-encoding x-request-id");
+    let bare = Fixture::start(
+        "[[trigger.http]]\nroute = \"/a\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n",
+    );
+    let response = reqwest::get(format!("{}/nowhere", bare.server.url)).await.expect("an answer");
+    assert_eq!(
+        (response.status(), response.headers()["content-length"].as_bytes()),
+        (StatusCode::NOT_FOUND, &b"0"[..])
+    );
+    assert_eq!(response.text().await.expect("text"), "");
+}
+
+#[tokio::test]
+async fn an_application_of_the_manifests_version_1_runs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let manifest = format!(
+        r#"
+        spin_version = "1"
+        name = "old"
+        trigger = {{ type = "http" }}
+        version = "1.0.0"
+        [[component]]
+        id = "Old_probe"
+        source = "{}"
+        allowed_http_hosts = ["self"]
+        environment = {{ COLOUR = "blue" }}
+        [component.trigger]
+        route = "/probe/..."
+        "#,
+        wasm("probe").display(),
+    );
+    let path = directory.path().join("spin.toml");
+    std::fs::write(&path, manifest).expect("room");
+    let server = Launch::manifest(&path).start(directory.path());
+    let fixture = Fixture { server, directory };
+    assert_eq!(get(&fixture, "/probe/environment/-").await, (StatusCode::OK, "COLOUR=blue\n".to_owned()));
+    assert_eq!(get(&fixture, "/probe/get/-?/probe/environment/-").await.1, "200 COLOUR=blue\n");
+    assert_eq!(get(&fixture, "/else").await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

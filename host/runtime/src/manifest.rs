@@ -1,6 +1,7 @@
 //! `spin.toml`: what may run, on what triggers, with which grants.
 //!
-//! The syntax is that of Spin's manifest v2, strictly, so that stock Spin reads the same file;
+//! The syntax is that of Spin's manifest v2, strictly, so that stock Spin reads the same file (v1 is
+//! converted to it, as there);
 //! what is ours sits in `[component.X.tool.tessera]`, which Spin ignores. Reading is pure: text in,
 //! a [`Manifest`] that cannot be wrong or every fault out. Not checked here is what needs the file
 //! system or the Wasm binaries: whether sources exist, and what they import and export.
@@ -110,17 +111,25 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Loaded, Invalid> {
     let source = Source::new(path, text);
     let syntax = |error: toml::de::Error| Invalid(vec![Diagnostic::from_toml(&source, &error)]);
     let version: wire::Version = toml::from_str(text).map_err(syntax)?;
-    check_version(&source, version)?;
-    let wire: wire::Manifest = toml::from_str(text).map_err(syntax)?;
+    let wire = match version_of(&source, version)? {
+        Version::One => toml::from_str::<wire::Manifest1>(text).map_err(syntax)?.upgrade(&source)?,
+        Version::Two => toml::from_str(text).map_err(syntax)?,
+    };
     validate::manifest(path, &source, wire)
 }
 
-fn check_version(source: &std::sync::Arc<Source>, version: wire::Version) -> Result<(), Invalid> {
+enum Version {
+    One,
+    Two,
+}
+
+fn version_of(source: &std::sync::Arc<Source>, version: wire::Version) -> Result<Version, Invalid> {
     let (span, message) = match version.spin_manifest_version {
-        Some(version) if version.get_ref().as_integer() == Some(2) => return Ok(()),
-        Some(version) => (version.span(), "only version 2 of Spin's manifest is supported"),
+        Some(version) if version.get_ref().as_integer() == Some(2) => return Ok(Version::Two),
+        Some(version) if version.get_ref().as_str() == Some("1") => return Ok(Version::One),
+        Some(version) => (version.span(), "only the versions 2 and \"1\" of Spin's manifest are supported"),
         None => (0..0, "`spin_manifest_version = 2` is missing"),
     };
-    let help = "begin the file with `spin_manifest_version = 2`; `spin doctor` converts a version 1 manifest";
+    let help = "begin the file with `spin_manifest_version = 2`";
     Err(Invalid(vec![Diagnostic::error(source, span, message).help(help)]))
 }

@@ -120,8 +120,10 @@ pub(super) fn check(entry: &str) -> Result<(), String> {
 /// What the deprecated `allowed_http_hosts` says, in the syntax of its successor.
 pub(super) fn from_http_host(host: &str) -> Vec<String> {
     if host == "insecure:allow-all" {
-        return vec!["http://*:*".to_owned(), "https://*:*".to_owned()];
+        return vec!["http://*:*".to_owned(), "https://*:*".to_owned(), "http://self".to_owned()];
     }
+    // It may have been written as a URL; both schemes are meant all the same.
+    let host = host.split_once("://").map_or(host, |(_, host)| host);
     vec![format!("http://{host}"), format!("https://{host}")]
 }
 

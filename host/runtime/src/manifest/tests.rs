@@ -135,7 +135,7 @@ fn faults_of_the_whole() {
 fn faults_of_versions() {
     for (name, text) in [
         ("version_missing", "[application]\nname = \"app\"\n"),
-        ("version_one", "spin_manifest_version = \"1\"\nname = \"app\"\n"),
+        ("version_three", "spin_manifest_version = 3\nname = \"app\"\n"),
     ] {
         let fault = parse(Path::new("spin.toml"), text).unwrap_err().to_string();
         snapshot(name, &fault);

@@ -3,6 +3,8 @@
 //! Every table refuses unknown keys, as Spin does. Values whose meaning is checked later carry
 //! their place in the file.
 
+mod version1;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,11 +14,14 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use toml::{Spanned, Table};
 
+pub(super) use version1::Manifest1;
+
 type Map<T> = BTreeMap<Spanned<String>, T>;
 
-/// Read first, so that an old manifest is called old and not wrong in twenty places.
+/// Read first: what it says decides how the rest is read.
 #[derive(Deserialize)]
 pub(super) struct Version {
+    #[serde(alias = "spin_version")]
     pub(super) spin_manifest_version: Option<Spanned<toml::Value>>,
 }
 

@@ -104,8 +104,13 @@ impl Context {
         format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span, u8::from(self.sampled))
     }
 
+    /// The header `x-request-id`, if the id came from outside.
+    pub(crate) fn given_request_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        if matches!(self.request, RequestId::Given(_)) { self.request_header() } else { None }
+    }
+
     /// The header `x-request-id`.
-    pub(crate) fn request_header(&self) -> Option<(HeaderName, HeaderValue)> {
+    fn request_header(&self) -> Option<(HeaderName, HeaderValue)> {
         let value = HeaderValue::try_from(self.request.to_string()).ok()?;
         Some((HeaderName::from_static(REQUEST_ID), value))
     }

@@ -13,7 +13,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, EXPECT, HOST, RETRY_AFTER};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ async fn answer(app: &App, request: Request<Incoming>, peer: Peer) -> Response<W
     let (mut parts, body) = request.into_parts();
     let Some(found) = snapshot.routes.find(parts.uri.path()) else {
         app.unrouted.increment();
-        return plain(StatusCode::NOT_FOUND, "no route for this path\n");
+        return not_found();
     };
     let target = match &**found.target {
         // Only this version is kept while the request lasts, not the whole snapshot.
@@ -113,6 +113,13 @@ fn absolute(parts: &Parts, peer: Peer) -> Option<Uri> {
     let scheme = if peer.secure { Scheme::HTTPS } else { Scheme::HTTP };
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().ok()
+}
+
+/// What a client reads where no route leads; without a body, as Spin has it.
+fn not_found() -> Response<WasiBody> {
+    let mut response = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<WasiBody> {

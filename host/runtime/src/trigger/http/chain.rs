@@ -6,10 +6,10 @@ use std::sync::{Arc, Weak};
 
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, Uri};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use super::{plain, refusal};
+use super::{not_found, refusal};
 use crate::app::App;
 use crate::app::http::{Labels, Target};
 use crate::network::{Call, Callee, Chain, Depth};
@@ -47,7 +47,7 @@ async fn answer(app: &App, call: Call) -> Result<Response<WasiBody>, HttpError> 
         }
         Callee::Route => {
             let Some(found) = snapshot.routes.find(path.path()) else {
-                return Ok(plain(StatusCode::NOT_FOUND, "no route for this path\n"));
+                return Ok(not_found());
             };
             let uri = own(app, path.clone())?;
             found.describe(&mut parts.headers, &uri, NOBODY);

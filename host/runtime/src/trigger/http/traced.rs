@@ -1,4 +1,5 @@
-//! A request's trace: continued or begun, told to the client, recorded.
+//! A request's trace: continued or begun, recorded. A client that gave the request an id reads it in
+//! the answer; others get no header that the component did not set.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ where
     if let Some(span) = &mut span {
         describe(span, &request);
     }
-    let id = context.request_header();
+    let id = context.given_request_header();
     let mut response = trace::scope(Some(context), answer(request)).await;
     if let Some(span) = &mut span {
         let status = response.status();
