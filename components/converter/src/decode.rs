@@ -4,7 +4,7 @@ use std::io::{ErrorKind, SeekFrom};
 use std::ops::Range;
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
 use symphonia::core::formats::{FormatReader, Track, TrackFlags};
@@ -13,6 +13,7 @@ use symphonia::core::meta::StandardTag;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
+use crate::codecs;
 use crate::edits;
 use crate::formats::{self, Unopened};
 use crate::mix::Mix;
@@ -65,6 +66,8 @@ pub struct Audio {
     outputs: usize,
     mix: Option<(symphonia::core::audio::Channels, Mix)>,
     heard: Heard,
+    /// Blocks lie one after the other; otherwise where their packets say.
+    contiguous: bool,
     seconds: Option<f64>,
     title: Option<String>,
     scratch: Vec<Vec<f32>>,
@@ -109,9 +112,11 @@ impl Audio {
             Some(edited) if container == FORMAT_ID_ISOMP4 => {
                 Heard::Ranges(edited.played.iter().map(|ticks| in_samples(ticks, edited.timescale, rate)).collect())
             }
-            _ if container == FORMAT_ID_MKV => Heard::Positive,
+            _ if container == FORMAT_ID_MKV || track.priming.is_some() => Heard::Positive,
             _ => Heard::All,
         };
+        // An edit list says it in its own way.
+        let priming = track.priming.filter(|_| heard == Heard::Positive);
         let whole = format.media_info();
         let seconds = track.seconds.or_else(|| seconds(whole.time_base?, whole.duration?.get()));
         let mut audio = Self {
@@ -123,12 +128,13 @@ impl Audio {
             rate,
             outputs: 0,
             mix: None,
+            contiguous: heard == Heard::All || priming.is_some(),
             heard,
             seconds,
             title,
             scratch: Vec::new(),
             pending: None,
-            next_start: 0,
+            next_start: -i64::from(priming.unwrap_or(0)),
             ended: false,
             warning: None,
         };
@@ -211,9 +217,9 @@ impl Audio {
     }
 
     fn decode(&mut self, packet: &Packet) -> Option<Block> {
-        let start = match self.heard {
-            Heard::All => self.next_start,
-            _ => self.time_base.map_or(self.next_start, |base| to_samples(packet.pts.get(), base, self.rate)),
+        let start = match self.time_base.filter(|_| !self.contiguous) {
+            Some(base) => to_samples(packet.pts.get(), base, self.rate),
+            None => self.next_start,
         };
         let announced = self.time_base.map(|base| {
             let ticks = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
@@ -283,6 +289,7 @@ impl Audio {
         self.track = track.id;
         self.time_base = track.time_base;
         self.decoder = decoder;
+        self.next_start = -i64::from(track.priming.unwrap_or(0));
         true
     }
 }
@@ -323,6 +330,8 @@ fn heard(heard: &Heard, block: Block, last: bool, rate: u32) -> Vec<Vec<f32>> {
 
 struct Chosen {
     id: u32,
+    /// Samples at the start that the codec says are not meant to be heard.
+    priming: Option<u32>,
     rate: Option<u32>,
     time_base: Option<TimeBase>,
     seconds: Option<f64>,
@@ -359,10 +368,11 @@ fn choose(
     let mut refused = None;
     for track in tracks().filter(is_default).chain(tracks().filter(|track| !is_default(track))) {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
-        match decoder(params) {
+        match codecs::decoder(params) {
             Ok(decoder) => {
                 let chosen = Chosen {
                     id: track.id,
+                    priming: codecs::priming(params),
                     rate: params.sample_rate,
                     time_base: track.time_base,
                     seconds: track.time_base.zip(track.duration).and_then(|(base, ticks)| seconds(base, ticks.get())),
@@ -387,12 +397,6 @@ fn listed(languages: impl Iterator<Item = String>) -> String {
 
 fn has_pictures(format: &dyn FormatReader) -> bool {
     format.tracks().iter().any(|track| matches!(track.codec_params, Some(CodecParameters::Video(_))))
-}
-
-fn decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Reason> {
-    symphonia::default::get_codecs()
-        .make_audio_decoder(params, &AudioDecoderOptions::default())
-        .map_err(|_| Reason::Unsupported(formats::codec_name(params.codec)))
 }
 
 fn unreadable(error: &Error, truncated: bool) -> Reason {

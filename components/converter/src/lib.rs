@@ -4,7 +4,7 @@
 //! component (Wasm only: queue, stores, streams)
 //!   -> job       what to do with a delivery; what is committed at its end
 //!   -> convert   one file to one MP3, in steps
-//!        -> decode -> formats, source, edits, mix
+//!        -> decode -> formats, source, edits, codecs, mix
 //!        -> track, shape
 //!        -> encode, tags
 //! ```
@@ -16,6 +16,7 @@
 #[cfg(target_family = "wasm")]
 mod component;
 
+mod codecs;
 pub mod convert;
 pub mod decode;
 pub mod edits;

@@ -44,6 +44,13 @@ const fn refused(name: &'static str, file: &'static str, options: &'static str, 
     Kind { name, file, options, result: Expected::Refused(reason) }
 }
 
+/// Six different channels of the two.
+macro_rules! surround {
+    () => {
+        "-af pan=5.1|FL=c0|FR=c1|FC=0.5*c0+0.2*c1|LFE=0.1*c0|BL=0.3*c1|BR=0.4*c0"
+    };
+}
+
 /// Add a line for whatever is to work; the sound has two channels at 44.1 kHz unless the options say otherwise.
 const KINDS: &[Kind] = &[
     heard("MPEG-TS, AAC", "aac.ts", "-c:v mpeg2video -c:a aac", 2, 60.0),
@@ -67,6 +74,30 @@ const KINDS: &[Kind] = &[
     heard("MPEG-PS of MPEG-1, MP2", "mpeg1.mpg", "-c:v mpeg1video -c:a mp2 -f mpeg", 2, 60.0),
     heard("MPEG-PS of MPEG-2, MP2", "mpeg2.mpg", "-c:v mpeg2video -c:a mp2 -f vob", 2, 60.0),
     heard("MPEG-PS of MPEG-2, PCM", "pcm.vob", "-c:v mpeg2video -c:a pcm_dvd -ar 48000 -sample_fmt s16", 2, 90.0),
+    heard("OGG, Opus", "a.opus", "-vn -c:a libopus -b:a 128k", 2, 40.0),
+    heard("OGG, Opus, 2.5 ms", "short.opus", "-vn -c:a libopus -b:a 128k -frame_duration 2.5", 2, 40.0),
+    heard("OGG, Opus, 60 ms", "long.opus", "-vn -c:a libopus -b:a 256k -frame_duration 60", 2, 40.0),
+    // The other half of Opus, SILK, whose sound ffmpeg resamples in its own way.
+    heard("OGG, Opus, speech", "voice.opus", "-vn -c:a libopus -b:a 24k -ac 1 -application voip", 1, 20.0),
+    heard(
+        "OGG, Opus, 5.1",
+        "surround.opus",
+        concat!("-vn -c:a libopus -b:a 384k -mapping_family 1 ", surround!()),
+        2,
+        40.0,
+    ),
+    heard("WebM, Opus", "opus.webm", "-c:v libvpx -deadline realtime -c:a libopus", 2, 40.0),
+    heard("WebM, Opus, mono", "mono.webm", "-c:v libvpx -deadline realtime -c:a libopus -ac 1", 1, 40.0),
+    heard(
+        "MKV, Opus, 5.1",
+        "surround.mkv",
+        concat!("-c:v mpeg4 -c:a libopus -mapping_family 1 ", surround!()),
+        2,
+        40.0,
+    ),
+    heard("MP4, Opus", "opus.mp4", "-c:v mpeg4 -c:a libopus", 2, 40.0),
+    heard("MP4, Opus, 5.1", "surround.mp4", concat!("-vn -c:a libopus -mapping_family 1 ", surround!()), 2, 40.0),
+    heard("MPEG-TS, Opus", "opus.ts", "-c:v mpeg2video -c:a libopus", 2, 40.0),
     refused("ASF, WMA", "wma.wmv", "-c:v wmv2 -c:a wmav2", "Windows Media (ASF, WMA, WMV)"),
 ];
 
@@ -166,7 +197,8 @@ fn decode(bytes: Vec<u8>, name: &str) -> Result<Heard, String> {
 /// What ffmpeg hears.
 fn reference(path: &Path, rate: u32, channels: usize) -> Vec<Vec<f32>> {
     let (rate, count) = (rate.to_string(), channels.to_string());
-    let options = ["-vn", "-f", "f32le", "-ar", &rate, "-ac", &count, "-"];
+    // Several channels are mixed so that they never clip, also where ffmpeg would leave room for louder samples.
+    let options = ["-vn", "-af", "aresample=rematrix_maxval=1", "-f", "f32le", "-ar", &rate, "-ac", &count, "-"];
     let bytes = ffmpeg([OsStr::new("-i"), path.as_os_str()].into_iter().chain(options.iter().map(OsStr::new)));
     let mut planes = vec![Vec::new(); channels];
     for (index, four) in bytes.chunks_exact(4).enumerate() {
@@ -212,7 +244,7 @@ fn document(rows: &[Row]) {
     for Row { kind, result, error, decibels } in rows {
         let error = error.map_or(String::new(), |error| format!("{:+.1}", error * 1000.0).replace("-0.0", "+0.0"));
         let decibels = decibels.map_or(String::new(), |decibels| format!("{decibels:.0}"));
-        let (name, options, file) = (kind.name, kind.options, kind.file);
+        let (name, options, file) = (kind.name, kind.options.replace('|', "\\|"), kind.file);
         let _ = writeln!(table, "| {name} | `{options} {file}` | {result} | {error} | {decibels} |");
     }
     if std::env::var_os("UPDATE_KINDS").is_some() {

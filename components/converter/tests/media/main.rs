@@ -129,8 +129,6 @@ fn files_that_cannot_be_converted_say_why() {
     assert_eq!(reason(&silent), Reason::NoAudio);
     let silent = workshop.make("silent.mkv", &with(&H264, &["-an"]));
     assert_eq!(reason(&silent), Reason::NoAudio);
-    let opus = workshop.make("opus.webm", &["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"]);
-    assert_eq!(reason(&opus), Reason::Unsupported(Some("Opus")));
     let ac3 = workshop.make("ac3.mkv", &with(&H264, &["-c:a", "ac3"]));
     assert_eq!(reason(&ac3), Reason::Unsupported(Some("Dolby Digital (AC-3)")));
 
