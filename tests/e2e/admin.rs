@@ -5,14 +5,15 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{Fixture, manifest};
+use crate::support::operator::{api, json, refused, request, run, text, token};
 use crate::support::server::{Launch, Server, binary};
 use crate::support::{eventually, workspace};
 
@@ -35,33 +36,6 @@ key_value_stores = ["attempts"]
 consume = [{ queue = "work", timeout = "20s", max_attempts = 1 }]
 "#;
 
-/// Runs a verb against the application with this state directory.
-fn run(state: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    command.args(arguments).arg("--state-dir").arg(state).stdin(Stdio::null()).env_remove("RUST_LOG");
-    command.output().expect("tessera runs")
-}
-
-/// What a verb prints if it works.
-fn text(state: &Path, arguments: &[&str]) -> String {
-    let output = run(state, arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    String::from_utf8(output.stdout).expect("UTF-8")
-}
-
-/// The same as JSON.
-fn json(state: &Path, arguments: &[&str]) -> Value {
-    serde_json::from_str(&text(state, &[arguments, &["--json"]].concat())).expect("JSON")
-}
-
-/// What a verb says is wrong.
-fn refused(state: &Path, arguments: &[&str]) -> String {
-    let output = run(state, arguments);
-    assert!(!output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr).expect("UTF-8")
-}
-
 impl Fixture {
     fn state(&self) -> &Path {
         self.directory.path()
@@ -82,20 +56,6 @@ impl Fixture {
     async fn status_of(&self, path: &str) -> StatusCode {
         reqwest::Client::new().post(format!("{}/{path}", self.server.url)).send().await.expect("an answer").status()
     }
-}
-
-fn token(state: &Path) -> String {
-    std::fs::read_to_string(state.join("admin.token")).expect("the token").trim().to_owned()
-}
-
-fn api(state: &Path) -> String {
-    let text = std::fs::read_to_string(state.join("admin.json")).expect("the address");
-    let address: Value = serde_json::from_str(&text).expect("JSON");
-    address["url"].as_str().expect("a URL").to_owned()
-}
-
-fn request(state: &Path, method: Method, path: &str) -> RequestBuilder {
-    reqwest::Client::new().request(method, format!("{}{path}", api(state))).bearer_auth(token(state))
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@
 //! - [`engines`]: the story on Redis and SMTP;
 //! - [`extremes`]: every binding with values that no sane guest uses;
 //! - [`edges`]: who may import whom in `host/`;
+//! - [`swap`]: new versions, changed manifests and configuration in a running application;
 //! - [`support`]: servers, clients, media.
 
 // Everything here is a test.
@@ -41,6 +42,7 @@ mod spin_http;
 mod start;
 mod story;
 mod support;
+mod swap;
 mod telemetry;
 mod tls;
 mod variables;

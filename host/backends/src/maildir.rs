@@ -50,7 +50,7 @@ struct Inner {
     composer: Composer,
     clock: Arc<dyn Clock>,
     /// Held while a message is stored.
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -83,10 +83,21 @@ impl Outbox {
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock the outbox", error)),
         }
-        let state = Mutex::new(State { pruned: clock.now(), _lock: lock });
+        let state = Arc::new(Mutex::new(State { pruned: clock.now(), _lock: lock }));
         let inner = Inner { dir: dir.to_owned(), composer, clock, state };
         inner.recover().map_err(|error| failed("recover the outbox", error))?;
         inner.prune(inner.clock.now()).map_err(|error| failed("read the outbox", error))?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same outbox with another sender of messages that name none.
+    ///
+    /// # Errors
+    /// `Invalid` if `from` is not an address.
+    pub fn with_sender(&self, from: &str) -> Result<Self> {
+        let Inner { dir, clock, state, .. } = &*self.inner;
+        let composer = Composer::new(from)?;
+        let inner = Inner { dir: dir.clone(), composer, clock: Arc::clone(clock), state: Arc::clone(state) };
         Ok(Self { inner: Arc::new(inner) })
     }
 }

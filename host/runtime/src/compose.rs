@@ -10,7 +10,9 @@ mod fetch;
 mod inputs;
 mod listeners;
 mod reload;
+mod start;
 mod statements;
+mod trial;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};
@@ -140,7 +142,7 @@ fn compile(engine: &Engine, id: &str, path: &Path) -> Result<Compiled> {
     let cannot_run = || format!("component `{id}`: this is not a component that can run here");
     let bytes = std::fs::read(path).with_context(|| format!("component `{id}`: cannot read {}", path.display()))?;
     let bytes = binary::component(&bytes).with_context(cannot_run)?;
-    let compiled = Compiled::new(engine, bytes).map_err(|error| anyhow!(error)).with_context(cannot_run)?;
+    let compiled = Compiled::new(engine, bytes).map_err(whole).with_context(cannot_run)?;
     tracing::debug!(component = id, elapsed = ?start.elapsed(), "compiled, or found in the cache");
     Ok(compiled)
 }
@@ -324,35 +326,39 @@ impl Builder<'_> {
         }
         let pre = linker
             .instantiate_pre(&binary.compiled)
-            .map_err(|error| anyhow!(error))
+            .map_err(whole)
             .with_context(|| format!("component `{id}` imports what this host does not provide"))?;
         Ok(make(pre, binary.hash.as_str().into()))
     }
 
     fn linker(&self, id: &str, dependencies: &[Dependency]) -> Result<Linker<State>> {
         let compiled = &self.binary(id)?.compiled;
-        let mut linker = link::for_component(self.linker, compiled).map_err(|error| anyhow!(error))?;
+        let mut linker = link::for_component(self.linker, compiled).map_err(whole)?;
         for dependency in dependencies {
             let callee = &self.binary(&dependency.component)?.compiled;
             link::provide(&mut linker, compiled, dependency, callee, &Arc::downgrade(self.app))
-                .map_err(|error| anyhow!(error))
+                .map_err(whole)
                 .with_context(|| format!("component `{id}`: cannot link its dependency `{}`", dependency.import))?;
         }
         Ok(linker)
     }
 }
 
+/// Wasmtime's error with all its causes.
+fn whole(error: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{error:#}")
+}
+
 /// Makes one instance, to see that it can be made.
 async fn try_out(component: &Component) -> Result<()> {
     let instantiate = async {
         let mut store = component.store()?;
-        component.pre.instantiate_async(&mut store).await.map(drop)
+        let cpu = Arc::clone(&store.data().cpu);
+        cpu.measure(component.pre.instantiate_async(&mut store)).await.map(drop)
     };
     let id = &component.id;
     match tokio::time::timeout(component.limits.timeout, instantiate).await {
-        Ok(result) => {
-            result.map_err(|error| anyhow!(error)).with_context(|| format!("component `{id}` cannot be instantiated"))
-        }
+        Ok(result) => result.map_err(whole).with_context(|| format!("component `{id}` cannot be instantiated")),
         Err(_) => bail!("component `{id}` cannot be instantiated within {:?}", component.limits.timeout),
     }
 }

@@ -6,6 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+/// Why work in flight ended early.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the component's version was replaced, and its time to drain is over")]
+pub(crate) struct CutOff;
+
 /// A stage of a version's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {

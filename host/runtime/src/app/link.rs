@@ -8,6 +8,7 @@ use wasmtime::component::{Component as Compiled, Linker, Val};
 use wasmtime::error::Context as _;
 use wasmtime::{AsContextMut as _, Engine, Result, StoreContextMut, bail, format_err};
 
+use super::life::CutOff;
 use super::{App, unsupported};
 use crate::bindings::{self, legacy_http, snapshots};
 use crate::exceeded::Exceeded;
@@ -242,7 +243,7 @@ impl Call {
                     values => values,
                 }
             }
-            () = callee.life.cut_off() => bail!("the component's version was replaced, and its time to drain is over"),
+            () = callee.life.cut_off() => Err(CutOff.into()),
         }
     }
 }

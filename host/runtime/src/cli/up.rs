@@ -137,7 +137,7 @@ impl Up {
 
         while signals.next().await == Wish::Reload {
             systemd::reloading();
-            reload(certificate.as_ref());
+            reload(certificate.as_ref(), &deployment).await;
             systemd::ready(&url);
         }
         eprintln!("Shutting down; press Ctrl-C again to stop at once");
@@ -166,14 +166,24 @@ fn allow_open_files() {
     }
 }
 
-/// Reads changed files on SIGHUP; a fault leaves what was.
-fn reload(certificate: Option<&Tls>) {
+/// Reads changed files on SIGHUP, as `tessera reload` does, and the certificate; a fault leaves what
+/// was.
+async fn reload(certificate: Option<&Tls>, deployment: &Deployment) {
     match certificate.map(Tls::reload) {
         Some(Ok(())) => tracing::info!("read the TLS certificate again"),
         Some(Err(error)) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the TLS certificate stays as it was");
         }
-        None => tracing::info!("there is nothing to read again"),
+        None => {}
+    }
+    match deployment.reload("SIGHUP").await {
+        Ok(applied) => {
+            applied.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            if applied.changes.is_empty() {
+                tracing::info!("the application's files say nothing new");
+            }
+        }
+        Err(refusal) => tracing::error!("the application stays as it was: {refusal}"),
     }
 }
 

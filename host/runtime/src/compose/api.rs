@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::deployment::{Deployment, Order, Refusal, Switch, Trial};
+use super::deployment::{Deployment, Order, Refusal, Switch};
+use super::trial::Trial;
 use super::versions::{Entry, Received};
 use crate::admin::{Context, Json, Problem, Query};
 use crate::app::slot::Share;

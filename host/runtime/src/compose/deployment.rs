@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use async_trait::async_trait;
 use tessera_capability::mail::Outbox;
 use tessera_capability::queue::Broker;
@@ -20,28 +20,18 @@ use tokio_util::task::TaskTracker;
 use wasmtime::Engine;
 use wasmtime::component::{Component as Compiled, Linker};
 
-use super::canary::{Totals, Verdict, judge};
 use super::consumers::Consumers;
 use super::listeners::Listeners;
-use super::statements;
+use super::statements::Statements;
+use super::trial::Trial;
 use super::versions::{Action, Change, Entry, Hash, Incoming, Received, Versions};
-use super::{
-    Binary, Builder, Declared, Engines, FILES, Inputs, binaries, compile, fetch, routes, sources, subscriptions,
-    try_out,
-};
+use super::{Binary, Builder, Declared, Engines, Inputs, compile, routes, try_out};
 use crate::admin;
 use crate::app::component::Component;
-use crate::app::slot::{Canary, Share, Slot, Version};
-use crate::app::{App, Snapshot, link};
-use crate::engine;
+use crate::app::slot::{Canary, Slot, Version};
+use crate::app::{App, Snapshot};
 use crate::manifest::Manifest;
 use crate::state::State;
-
-/// Who started the application, in its history.
-const OPERATOR: &str = "tessera up";
-
-/// How often a canary is looked at.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// A version that is replaced has at least this long to end what it has begun.
 const DRAIN: Duration = Duration::from_secs(30 * 60);
@@ -51,11 +41,11 @@ pub(crate) struct Deployment {
     pub(super) inputs: Inputs,
     pub(super) app: Arc<App>,
     pub(super) wasm: Engine,
-    linker: Linker<State>,
+    pub(super) linker: Linker<State>,
     pub(super) state_dir: PathBuf,
-    versions: PathBuf,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
+    pub(super) versions: PathBuf,
+    pub(super) tasks: TaskTracker,
+    pub(super) shutdown: CancellationToken,
     pub(super) current: Mutex<Current>,
 }
 
@@ -67,6 +57,7 @@ pub(super) struct Current {
     pub(super) versions: Versions,
     pub(super) consumers: Consumers,
     pub(super) listeners: Listeners,
+    pub(super) statements: Statements,
 }
 
 /// Why a change was not made. Everything is as it was.
@@ -118,92 +109,7 @@ pub(crate) struct Order {
     pub(crate) trial: Option<Trial>,
 }
 
-/// How a version is tried.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Trial {
-    /// Its share of new work.
-    pub(crate) share: Share,
-    /// For how long.
-    pub(crate) window: Duration,
-}
-
 impl Deployment {
-    /// Opens the engines, makes everything ready, and starts the consumers, which end with
-    /// `shutdown` and have `grace` for that.
-    ///
-    /// # Errors
-    /// Names what cannot be opened or run, and what to do about it.
-    pub(crate) async fn start(
-        inputs: Inputs,
-        declared: Declared,
-        state_dir: PathBuf,
-        shutdown: CancellationToken,
-        grace: Duration,
-    ) -> Result<Arc<Self>> {
-        let Declared { manifest, config, resolved, .. } = &declared;
-        let engines = Arc::new(Engines::open(manifest, config, &state_dir).await?);
-        statements::run(&inputs.sqlite, &engines).await?;
-        let wasm = engine::new(&state_dir.join("cache")).map_err(|error| anyhow!(error)).context("start Wasmtime")?;
-        let linker = link::host(&wasm).map_err(|error| anyhow!(error)).context("set up the host functions")?;
-        // Left behind by a process that was killed.
-        match std::fs::remove_dir_all(state_dir.join(FILES)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context("empty the directory of components' files");
-            }
-            _ => {}
-        }
-        let mut versions = Versions::open(state_dir.join("versions"))?;
-        // Before anything runs there is nothing to hold up.
-        tokio::task::block_in_place(|| fetch::all(manifest, &state_dir))?;
-        let binaries = binaries(&wasm, &sources(manifest, &state_dir), &versions, &BTreeMap::new()).await?;
-
-        let app = Arc::new(App::default());
-        let builder = Builder {
-            app: &app,
-            linker: &linker,
-            binaries: &binaries,
-            engines: &engines,
-            state_dir: &state_dir,
-            manifest,
-            resolved,
-        };
-        let mut components = HashMap::new();
-        for id in binaries.keys() {
-            let component = builder.component(id, None, None)?;
-            try_out(&component).await?;
-            insert(&mut components, Slot::of(Arc::new(Version::new(Arc::new(component)))));
-        }
-        let routes = routes(manifest, &components)?;
-        let broker = engines.broker();
-        broker.declare(&subscriptions(manifest)).await.context("declare the queues")?;
-        started(&mut versions, &binaries)?;
-        app.replace(Snapshot { components, routes });
-
-        let tasks = TaskTracker::new();
-        let mut consumers = Consumers {
-            app: Arc::clone(&app),
-            broker,
-            tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
-            grace,
-            running: BTreeMap::new(),
-        };
-        consumers.apply(manifest);
-        let mut listeners = Listeners {
-            app: Arc::clone(&app),
-            tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
-            grace,
-            running: BTreeMap::new(),
-        };
-        listeners.apply(resolved, &engines);
-        let (relaying, relays) = (shutdown.clone(), Arc::clone(&engines));
-        tasks.spawn(async move { relays.relay(relaying).await });
-        let directory = versions.directory().to_owned();
-        let current = Mutex::new(Current { declared, binaries, engines, versions, consumers, listeners });
-        Ok(Arc::new(Self { inputs, app, wasm, linker, state_dir, versions: directory, tasks, shutdown, current }))
-    }
-
     /// What the triggers work on.
     pub(crate) fn app(&self) -> &Arc<App> {
         &self.app
@@ -372,111 +278,6 @@ impl Deployment {
         Ok(switch)
     }
 
-    /// Gives a prepared version its share of new work, and judges it until its window ends.
-    fn begin(
-        self: &Arc<Self>,
-        current: &mut Current,
-        next: Next,
-        trial: Trial,
-        order: &Order,
-    ) -> Result<Switch, Refusal> {
-        let Next { snapshot, version, previous, .. } = next;
-        let id = Arc::clone(&version.component.id);
-        let switch = Switch::of(&version, &previous);
-        let note = format!("{} % for {}", trial.share.get(), humantime::format_duration(trial.window));
-        let entry = Entry::new(Some(&id), Action::Canary, &order.by).versions(&switch.hash, Some(&switch.previous));
-        let change = Change::Try(&id, Some(&switch.hash));
-        let commit = || current.versions.commit(&[change], vec![entry.note(&note)]);
-        tokio::task::block_in_place(commit).map_err(Refusal::Failed)?;
-        self.app.replace(snapshot);
-        tracing::info!(component = &*id, version = short(&switch.hash), by = order.by, "a canary gets {note}");
-        let (deployment, by, drain) = (Arc::clone(self), order.by.clone(), order.drain);
-        tokio::spawn(async move {
-            let Some(verdict) = deployment.observe(&previous, &version, trial.window).await else { return };
-            let (promote, reason) = match verdict {
-                Verdict::Promote(reason) => (true, reason),
-                Verdict::Return(reason) => (false, reason),
-                Verdict::Wait => return,
-            };
-            let mut current = deployment.current.lock().await;
-            if !deployment.tries(&version) {
-                return;
-            }
-            if let Err(error) = deployment.conclude(&mut current, &id, promote, &by, &reason, drain) {
-                tracing::error!(component = &*id, %error, "the canary keeps its share: its end cannot be written down");
-            }
-        });
-        Ok(switch)
-    }
-
-    /// Compares both versions until there is a verdict; `None` if the trial has ended otherwise.
-    async fn observe(&self, stable: &Version, canary: &Version, window: Duration) -> Option<Verdict> {
-        let begin = Instant::now();
-        let before = (Totals::of(&stable.component.stats), Totals::of(&canary.component.stats));
-        while self.tries(canary) {
-            let left = window.saturating_sub(begin.elapsed());
-            tokio::select! {
-                () = tokio::time::sleep(left.min(LOOK)) => {}
-                () = self.shutdown.cancelled() => return None,
-            }
-            let old = Totals::of(&stable.component.stats).since(&before.0);
-            let new = Totals::of(&canary.component.stats).since(&before.1);
-            match judge(&old, &new, begin.elapsed() >= window) {
-                Verdict::Wait => {}
-                verdict => return Some(verdict),
-            }
-        }
-        None
-    }
-
-    /// Whether `version` is the canary of its component.
-    fn tries(&self, version: &Version) -> bool {
-        let snapshot = self.app.load();
-        let slot = snapshot.components.get(&version.component.id);
-        let canary = slot.and_then(|slot| slot.canary.as_ref());
-        canary.is_some_and(|canary| Arc::ptr_eq(&canary.version.component, &version.component))
-    }
-
-    /// Ends a trial.
-    fn conclude(
-        &self,
-        current: &mut Current,
-        id: &str,
-        promote: bool,
-        by: &str,
-        reason: &str,
-        drain: Option<Duration>,
-    ) -> Result<Switch, Refusal> {
-        let old = self.app.snapshot();
-        let none = || Refusal::NotFound(format!("component `{id}` has no canary"));
-        let slot = old.components.get(id).ok_or_else(none)?;
-        let canary = &slot.canary.as_ref().ok_or_else(none)?.version;
-        let (winner, loser) = if promote { (canary, &slot.stable) } else { (&slot.stable, canary) };
-        let mut components = old.components.clone();
-        insert(&mut components, Slot::of(Arc::clone(winner)));
-        let routes = routes(&current.declared.manifest, &components).map_err(Refusal::Failed)?;
-        let switch = Switch::of(winner, loser);
-        let source = current.binary(id)?.source.clone();
-        let tried = canary.component.version.hash.to_string();
-        let (change, action) = if promote {
-            (Change::Run { component: id, hash: &switch.hash, source: &source }, Action::Promote)
-        } else {
-            (Change::Try(id, None), Action::Return)
-        };
-        let other = if promote { &switch.previous } else { &switch.hash };
-        let entry = Entry::new(Some(id), action, by).versions(&tried, Some(other)).note(reason);
-        tokio::task::block_in_place(|| current.versions.commit(&[change], vec![entry])).map_err(Refusal::Failed)?;
-        if promote {
-            let compiled = canary.component.compiled.clone();
-            current.binaries.insert(id.to_owned(), Binary { hash: switch.hash.clone(), source, compiled });
-        }
-        self.app.replace(Snapshot { components, routes });
-        self.retire(&loser.component, drain.unwrap_or_else(|| drain_time(&current.declared.manifest, id)));
-        let what = if promote { "the canary takes all new work" } else { "the canary is returned" };
-        tracing::info!(component = id, version = short(&tried), by, "{what}: {reason}");
-        Ok(switch)
-    }
-
     /// Lets a version that gets no more work end within `drain`.
     pub(super) fn retire(&self, version: &Arc<Component>, drain: Duration) {
         version.life.retire();
@@ -500,14 +301,14 @@ impl Deployment {
 }
 
 impl Switch {
-    fn of(version: &Version, previous: &Version) -> Self {
+    pub(super) fn of(version: &Version, previous: &Version) -> Self {
         let hash = |version: &Version| version.component.version.hash.to_string();
         Self { hash: hash(version), previous: hash(previous) }
     }
 }
 
 impl Current {
-    fn binary(&self, id: &str) -> Result<&Binary, Refusal> {
+    pub(super) fn binary(&self, id: &str) -> Result<&Binary, Refusal> {
         let manifest = &self.declared.manifest;
         let declared = manifest.components.contains_key(id).then(|| self.binaries.get(id)).flatten();
         declared.ok_or_else(|| unknown(id, manifest))
@@ -515,43 +316,15 @@ impl Current {
 }
 
 /// A change that is checked and not yet made.
-struct Next {
-    binaries: BTreeMap<String, Binary>,
-    snapshot: Snapshot,
-    version: Arc<Version>,
-    previous: Arc<Version>,
+pub(super) struct Next {
+    pub(super) binaries: BTreeMap<String, Binary>,
+    pub(super) snapshot: Snapshot,
+    pub(super) version: Arc<Version>,
+    pub(super) previous: Arc<Version>,
 }
 
 pub(super) fn insert(components: &mut HashMap<Arc<str>, Arc<Slot>>, slot: Slot) {
     components.insert(Arc::clone(&slot.stable.component.id), Arc::new(slot));
-}
-
-/// Writes down what runs for the first time.
-fn started(versions: &mut Versions, binaries: &BTreeMap<String, Binary>) -> Result<()> {
-    let mut changes = Vec::new();
-    let mut entries = Vec::new();
-    for (id, Binary { hash, .. }) in binaries {
-        if let Some(canary) = versions.canary(id) {
-            changes.push(Change::Try(id, None));
-            let entry = Entry::new(Some(id), Action::Return, OPERATOR).versions(&canary, Some(hash));
-            entries.push(entry.note("the application was started again"));
-        }
-    }
-    for (id, Binary { hash, source, .. }) in binaries {
-        let before = versions.live(id);
-        if before.as_ref() != Some(hash) {
-            changes.push(Change::Run { component: id, hash, source });
-            let entry = Entry::new(Some(id), Action::Start, OPERATOR).versions(hash, before.as_ref());
-            entries.push(if before.is_some() {
-                entry.note("the file that the manifest names has changed")
-            } else {
-                entry
-            });
-        } else if hash != source {
-            tracing::info!(component = id, version = short(hash), "runs the version that was swapped in");
-        }
-    }
-    if changes.is_empty() { Ok(()) } else { versions.commit(&changes, entries) }
 }
 
 fn unknown(id: &str, manifest: &Manifest) -> Refusal {

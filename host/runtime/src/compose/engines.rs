@@ -60,6 +60,7 @@ impl Engines {
             embedded: HashMap::new(),
             files: HashMap::new(),
             redis: HashMap::new(),
+            outbox: None,
         };
         let process = Process { opened: tokio::sync::Mutex::new(opened), relays: std::sync::Mutex::default() };
         Self::bind(Arc::new(process), manifest, config, None, true).await
@@ -202,6 +203,8 @@ struct Opened {
     embedded: HashMap<PathBuf, embedded::Engine>,
     files: HashMap<PathBuf, files::Engine>,
     redis: HashMap<String, redis::Engine>,
+    /// Open for one process at a time, so it stays open when mail goes elsewhere.
+    outbox: Option<Arc<maildir::Outbox>>,
 }
 
 impl Opened {
@@ -255,9 +258,12 @@ impl Opened {
         match &config.mail.engine {
             MailEngine::Outbox => {
                 let dir = self.dir.join("mail");
-                let outbox =
-                    maildir::Outbox::open(&dir, from, Arc::clone(&self.clock)).context("open the outbox for mail")?;
-                let outbox = Arc::new(outbox);
+                let outbox = match &self.outbox {
+                    Some(outbox) => outbox.with_sender(from),
+                    None => maildir::Outbox::open(&dir, from, Arc::clone(&self.clock)),
+                };
+                let outbox = Arc::new(outbox.context("open the outbox for mail")?);
+                self.outbox = Some(Arc::clone(&outbox));
                 Ok((Arc::<maildir::Outbox>::clone(&outbox), Some(outbox), format!("the outbox {}", dir.display())))
             }
             MailEngine::Smtp(server) => {

@@ -13,7 +13,10 @@ use super::{Binary, Declared, binaries, fetch, routes, sources, subscriptions, t
 use crate::app::component::Mount;
 use crate::app::slot::{Slot, Version};
 use crate::app::{Snapshot, files};
-use crate::manifest::{self, Handler, Manifest};
+use crate::manifest::{self, Handler, HttpTrigger, Manifest, Route};
+
+/// Sections of the configuration that each component's outgoing connections follow.
+const NETWORK: &[&str] = &["client_tls", "outbound_http", "outbound_networking"];
 
 /// What came of a reload.
 #[derive(Debug, Clone)]
@@ -48,6 +51,7 @@ impl Deployment {
         let declared = tokio::task::block_in_place(read).map_err(Refusal::Unfit)?;
         let sections = fixed(&current.declared, &declared).map_err(Refusal::Unfit)?;
         let new_mail = sections.iter().any(|section| section == "mail");
+        let new_network = sections.iter().any(|section| NETWORK.contains(&section.as_str()));
         let engines = current.engines.again(&declared.manifest, &declared.config, new_mail).await;
         let engines = Arc::new(engines.map_err(Refusal::Unfit)?);
         let sources = sources(&declared.manifest, &self.state_dir);
@@ -72,7 +76,7 @@ impl Deployment {
                 what.push("files".to_owned());
             }
             let mails = declared.manifest.components.get(id).is_some_and(|component| component.mail.is_some());
-            if what.is_empty() && !(new_mail && mails) {
+            if what.is_empty() && !(new_mail && mails) && !new_network {
                 builder.check_links(id).map_err(Refusal::Unfit)?;
                 components.insert(Arc::clone(&slot.stable.component.id), Arc::clone(slot));
                 continue;
@@ -90,9 +94,18 @@ impl Deployment {
         changes.extend(routes_changed(&current.declared.manifest, &declared.manifest));
         let routes = routes(&declared.manifest, &components).map_err(Refusal::Unfit)?;
         let warnings = declared.warnings.clone();
+        let read = || current.statements.changed(&self.inputs.sqlite);
+        let statements = tokio::task::block_in_place(read).map_err(Refusal::Unfit)?;
+        changes.extend(statements.iter().map(|changed| format!("{} run again", changed.shown())));
         if changes.is_empty() {
             return Ok(Applied { changes, warnings });
         }
+
+        // What they did stays if anything is wrong after this; so they come last of what can be.
+        for changed in &statements {
+            changed.run(&engines).await.map_err(Refusal::Unfit)?;
+        }
+        current.statements.ran(statements);
 
         let broker = engines.broker();
         let declare = broker.declare(&subscriptions(&declared.manifest)).await.context("declare the queues");
@@ -162,7 +175,7 @@ fn fixed(old: &Declared, new: &Declared) -> Result<Vec<String>> {
                  application, move the data and start it again"
             ),
             Some(_) => {}
-            None if section == "mail" || section == "variables_provider" => {}
+            None if section == "mail" || section == "variables_provider" || NETWORK.contains(&section.as_str()) => {}
             None => bail!("[{section}] cannot change while the application runs: stop it and start it again"),
         }
     }
@@ -174,6 +187,7 @@ fn uses(manifest: &Manifest, kind: &str, label: &str) -> bool {
     manifest.components.values().any(|component| match kind {
         "key_value_store" => component.key_value_stores.contains(label),
         "blob_store" => component.blob_stores.contains_key(label),
+        "sqlite_database" => component.sqlite_databases.contains(label),
         // Of other kinds it is not known who uses them: they are taken to be in use.
         _ => true,
     })
@@ -204,20 +218,30 @@ fn changed(current: &Current, new: &Declared, binaries: &BTreeMap<String, Binary
 
 /// Sentences about routes that are new, gone, or lead elsewhere.
 fn routes_changed(old: &Manifest, new: &Manifest) -> Vec<String> {
-    let list = |manifest: &Manifest| -> BTreeMap<String, Handler> {
-        let triggers = manifest.http.iter();
-        triggers.filter_map(|trigger| Some((trigger.route.as_ref()?.to_string(), trigger.handler.clone()))).collect()
+    let name = |route: &Option<Route>, handler: &Handler| match (route, handler) {
+        (Some(route), _) => format!("route {route}"),
+        (None, Handler::Component(id)) => format!("private route to `{id}`"),
+        (None, Handler::Static(_)) => "private route to an answer".to_owned(),
     };
-    let (old, new) = (list(old), list(new));
+    let list = |manifest: &Manifest| -> BTreeMap<String, Handler> {
+        manifest.http.iter().map(|HttpTrigger { route, handler }| (name(route, handler), handler.clone())).collect()
+    };
     let mut changes = Vec::new();
+    if old.base != new.base {
+        changes.push(format!("routes begin with {}, not {}", new.base, old.base));
+    }
+    if old.version != new.version {
+        changes.push(format!("version {}, not {}", new.version, old.version));
+    }
+    let (old, new) = (list(old), list(new));
     for (route, handler) in &new {
         match old.get(route) {
-            None => changes.push(format!("route {route} added")),
-            Some(before) if before != handler => changes.push(format!("route {route} leads elsewhere")),
+            None => changes.push(format!("{route} added")),
+            Some(before) if before != handler => changes.push(format!("{route} leads elsewhere")),
             Some(_) => {}
         }
     }
-    changes.extend(old.keys().filter(|route| !new.contains_key(*route)).map(|route| format!("route {route} removed")));
+    changes.extend(old.keys().filter(|route| !new.contains_key(*route)).map(|route| format!("{route} removed")));
     changes
 }
 

@@ -30,6 +30,9 @@ const MAX_PREVIOUS: usize = 10;
 /// How many entries the history has.
 const MAX_HISTORY: usize = 1000;
 
+/// How the names of files begin that are not whole yet; left behind by a process that was killed.
+const INCOMING: &str = ".incoming-";
+
 /// What happened to a component, or to the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -143,6 +146,12 @@ impl Versions {
     /// If the directory cannot be made, or the record is unreadable.
     pub(crate) fn open(directory: PathBuf) -> Result<Self> {
         fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        for entry in fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))? {
+            let path = entry?.path();
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(INCOMING.as_bytes())) {
+                fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+            }
+        }
         let path = directory.join("record.json");
         let record = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
@@ -206,7 +215,7 @@ impl Versions {
             record.history.pop_front();
         }
         let write = || -> Result<()> {
-            let mut file = NamedTempFile::new_in(&self.directory)?;
+            let mut file = incoming(&self.directory)?;
             serde_json::to_writer(&mut file, &record)?;
             persist(file, &self.directory.join("record.json"))?;
             Ok(())
@@ -304,7 +313,7 @@ impl Incoming {
     /// # Errors
     /// If there is no room.
     pub(crate) fn new(directory: &Path) -> Result<Self> {
-        let file = NamedTempFile::new_in(directory).with_context(|| format!("write to {}", directory.display()))?;
+        let file = incoming(directory).with_context(|| format!("write to {}", directory.display()))?;
         Ok(Self { file, hasher: Sha256::new(), directory: directory.to_owned() })
     }
 
@@ -369,11 +378,16 @@ pub(crate) fn keep_copy(directory: &Path, source: &Path) -> Result<Hash> {
     let hash = hex::encode(Sha256::digest(&bytes));
     let target = path(directory, &hash);
     if !target.is_file() {
-        let mut file = NamedTempFile::new_in(directory)?;
+        let mut file = incoming(directory)?;
         file.write_all(&bytes)?;
         persist(file, &target)?;
     }
     Ok(hash)
+}
+
+/// A file on its way in, gone again unless it is put in place.
+fn incoming(directory: &Path) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(INCOMING).tempfile_in(directory)
 }
 
 fn path(directory: &Path, hash: &str) -> PathBuf {

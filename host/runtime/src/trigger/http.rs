@@ -88,13 +88,14 @@ fn refusal(refused: &Refused) -> Response<WasiBody> {
         Refused::RequestTooLarge => "the request is too large\n",
         Refused::ResponseTooLarge => "the answer is too large\n",
         Refused::Late => "the component did not answer in time\n",
+        Refused::CutOff => "the component was replaced and did not answer in time\n",
         Refused::Failed => "the component failed\n",
         Refused::FailedTogether => {
             "the component failed while several requests shared its instance, perhaps not because of this one\n"
         }
     };
     let mut response = plain(refused.status(), text);
-    if *refused == Refused::Overload {
+    if let Refused::Overload | Refused::CutOff = refused {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response

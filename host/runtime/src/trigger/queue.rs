@@ -262,8 +262,8 @@ impl Work {
         let result: Result<()> = settle.retry(patience()).when(is_passing).await;
         if let Err(error) = result {
             tracing::warn!(%group, error = &error as &dyn std::error::Error, "cannot settle a delivery; it will come again");
-        } else if buries && let Some(component) = self.app.load().component(&self.consumer.component) {
-            component.stats.dead_letters.increment();
+        } else if buries && let Some(slot) = self.app.load().components.get(&self.consumer.component) {
+            slot.stable.component.stats.dead_letters.increment();
         }
     }
 }

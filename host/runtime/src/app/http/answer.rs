@@ -19,6 +19,7 @@ use super::body::{RequestBody, ResponseBody};
 use super::handler::Handler;
 use super::shared::{Cause, End};
 use crate::app::component::Component;
+use crate::app::life::CutOff;
 use crate::exceeded::Exceeded;
 use crate::network::Depth;
 use crate::stats::Running;
@@ -34,6 +35,8 @@ pub(crate) enum Refused {
     ResponseTooLarge,
     /// No answer in time.
     Late,
+    /// Its version was replaced, and has had its time to drain.
+    CutOff,
     /// The component failed, or was stopped at a limit.
     Failed,
     /// The instance failed while it had several requests; which of them is to blame is not known.
@@ -44,7 +47,7 @@ impl Refused {
     /// What it means for the client.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Overload => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overload | Self::CutOff => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::ResponseTooLarge | Self::Failed | Self::FailedTogether => StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,7 +84,7 @@ where
                 Refused::Overload => running.rejected(),
                 Refused::Late => running.timed_out(),
                 Refused::Failed | Refused::FailedTogether => running.trapped(),
-                Refused::RequestTooLarge | Refused::ResponseTooLarge => {}
+                Refused::CutOff | Refused::RequestTooLarge | Refused::ResponseTooLarge => {}
             }
             running.answered(refused.status().as_u16());
             Err(refused)
@@ -155,6 +158,9 @@ async fn failed(component: &Component, activity: &Activity, error: &Error) -> Re
     if error.is::<ExpirationError>() {
         return refused(component, &Cause::Late);
     }
+    if error.is::<CutOff>() {
+        return refused(component, &Cause::CutOff);
+    }
     let Some(instance) = activity.instance() else {
         tracing::error!(component = &*component.id, "the request failed: {error:?}");
         return Refused::Failed;
@@ -176,6 +182,7 @@ async fn failed(component: &Component, activity: &Activity, error: &Error) -> Re
 fn together(end: &End) -> Refused {
     match end.cause {
         Cause::Late => Refused::Late,
+        Cause::CutOff => Refused::CutOff,
         Cause::Exceeded(Exceeded::Work { .. }) => Refused::Overload,
         _ if end.requests > 1 => Refused::FailedTogether,
         Cause::Exceeded(_) | Cause::Trap => Refused::Failed,
@@ -197,6 +204,10 @@ fn refused(component: &Component, cause: &Cause) -> Refused {
         Cause::Late => {
             tracing::error!(component = &*component.id, "{}", super::instances::LATE);
             Refused::Late
+        }
+        Cause::CutOff => {
+            tracing::warn!(component = &*component.id, "{CutOff}");
+            Refused::CutOff
         }
         Cause::Exceeded(exceeded @ Exceeded::Work { .. }) => {
             tracing::warn!(component = &*component.id, "a request was refused: {exceeded}");

@@ -18,7 +18,7 @@ use wasmtime_wasi_http::handler::{
 use super::activity::Activity;
 use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
-use crate::app::life::{Life, Stage};
+use crate::app::life::{CutOff, Life, Stage};
 use crate::manifest::{Limits, Reuse};
 use crate::network::SessionView as _;
 use crate::state::State;
@@ -94,7 +94,7 @@ impl WorkerExpiration for Expiration {
         let stage = self.life.stage();
         if stage == Stage::CutOff || (stage == Stage::Retired && status == WorkerStatus::Idle) {
             if status != WorkerStatus::Idle {
-                self.shared.ends(Cause::Late);
+                self.shared.ends(Cause::CutOff);
             }
             return Poll::Ready(());
         }
@@ -170,6 +170,9 @@ impl WorkerState for Serving {
             match self.shared.end() {
                 Some(End { cause: Cause::Late, requests }) => {
                     tracing::error!(component = &*self.component, requests, "{LATE}");
+                }
+                Some(End { cause: Cause::CutOff, requests }) => {
+                    tracing::warn!(component = &*self.component, requests, "{CutOff}");
                 }
                 // With the names of the component's functions, from the innermost outwards.
                 end => {

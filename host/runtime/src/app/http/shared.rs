@@ -18,6 +18,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 pub(super) enum Cause {
     /// Nothing moved for too long.
     Late,
+    /// Its version was replaced, and has had its time to drain.
+    CutOff,
     /// It had too much of something.
     Exceeded(Exceeded),
     /// It trapped.

@@ -8,13 +8,14 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use wasmtime::error::Context as _;
-use wasmtime::{Result, Store, bail};
+use wasmtime::{Result, Store};
 use wasmtime_wasi_http::handler::ExpirationError;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::activity::Activity;
 use super::wagi;
 use crate::app::component::Component;
+use crate::app::life::CutOff;
 use crate::bindings::legacy_http;
 use crate::cpu::Meter;
 use crate::manifest::Limits;
@@ -35,7 +36,7 @@ impl Whole {
     /// Lets a fresh instance answer.
     ///
     /// # Errors
-    /// What the instance trapped with, or [`ExpirationError`].
+    /// What the instance trapped with, [`ExpirationError`] or [`CutOff`].
     pub(super) async fn handle(
         &self,
         component: &Component,
@@ -48,6 +49,7 @@ impl Whole {
         let body = tokio::select! {
             body = Limited::new(body, MAX_BODY).collect() => body,
             () = activity.stalled(timeout) => return Err(ExpirationError.into()),
+            () = component.life.cut_off() => return Err(CutOff.into()),
         };
         let body = match body {
             Ok(body) => body.to_bytes(),
@@ -62,7 +64,7 @@ impl Whole {
         };
         tokio::select! {
             answer = tokio::time::timeout(timeout, answer) => answer.map_err(|_| ExpirationError)?,
-            () = component.life.cut_off() => bail!("the component's version was replaced, and its time to drain is over"),
+            () = component.life.cut_off() => Err(CutOff.into()),
         }
     }
 }

@@ -55,10 +55,12 @@ async fn answer(app: &App, call: Call) -> Result<Response<WasiBody>, HttpError> 
             found.target
         }
     };
+    // Only this version is kept while the call lasts, not the whole snapshot.
     let target = match &**target {
         Target::Static(fixed) => return Ok(fixed.response()),
         Target::Component(slot) => Arc::clone(slot.pick()),
     };
+    drop(snapshot);
     let answer = target.answer(Request::from_parts(parts, body)).await;
     Ok(answer.unwrap_or_else(|refused| refusal(&refused)))
 }
