@@ -125,6 +125,29 @@ async fn the_audio_track_is_chosen_by_number_or_language() {
     }
 }
 
+#[tokio::test]
+async fn loudness_is_set_and_nothing_clips() {
+    let running = shared();
+    let user = Visitor::of(&running.server).user().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.mp3");
+    for (name, expression, choice, target) in [
+        // -36 dBFS; nearly full scale; and soft with bursts that a gain alone would lift above full scale.
+        ("soft.wav", "0.015*sin(2*PI*440*t)", "true", -16.0),
+        ("hard.wav", "0.95*sin(2*PI*440*t)+0.05*(random(0)-0.5)", "-23", -23.0),
+        ("bursts.wav", "0.05*sin(2*PI*440*t)*(1+14*lt(mod(t\\,1)\\,0.005))", "-14.5", -14.5),
+    ] {
+        let source = media::sound(name, expression);
+        let before = media::loudness(&source);
+        let job = converted(&user, &source, &[("loudness", choice), ("bitrate", "192")], &path).await;
+        assert_eq!(job["choices"]["loudness"], json!(target));
+        let (lufs, peak) = media::loudness(&path);
+        assert!((lufs - target).abs() <= 1.0, "{name}: {lufs} LUFS, was {before:?}");
+        assert!(peak <= -0.3, "{name}: a peak of {peak} dBTP, was {before:?}");
+        assert!((Sound::of(&path).seconds() - 8.0).abs() < 0.05, "{name}");
+    }
+}
+
 /// A form with fields before the file, and behind it.
 async fn form(user: &User, before: &[(&str, &str)], behind: &[(&str, &str)]) -> reqwest::Response {
     let mut form = Form::new();

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use messages::{Choices, ConvertVideo, JobId, Timestamp, names};
 
-use crate::convert::{self, Conversion};
+use crate::convert::{self, Conversion, Measurement};
 use crate::encode::Settings;
 use crate::job::{self, Task};
+use crate::loudness::Measured;
 use crate::reason::{Reason, Warning};
 use crate::source::{Fault, Source, Watch};
 use record::Record;
@@ -54,8 +55,10 @@ use bindings::tessera::queue::types::{Delivery, Rejection, Retry};
 
 /// Bytes of MP3 written at once.
 const CHUNK: usize = 64 * 1024;
-/// Between two looks at the job's record.
-const REPORT: Duration = Duration::from_secs(1);
+/// Between two looks at the job's record: a job that is cancelled stops within a second.
+const REPORT: Duration = Duration::from_millis(500);
+/// How long one attempt may take when the environment does not say it.
+const TIME_LIMIT: Duration = Duration::from_secs(110 * 60);
 
 /// Why a conversion stopped without an MP3.
 enum Stop {
@@ -98,7 +101,12 @@ impl Guest for Converter {
 }
 
 async fn handle(id: JobId, attempt: u32) -> Result<(), Stop> {
-    let Some(mut record) = Record::load(id)? else { return Ok(()) };
+    let Some(mut record) = Record::load(id)? else {
+        // An earlier attempt may have been killed before the job was deleted.
+        store::delete(&part_key(id));
+        store::delete(&names::blob_key(id));
+        return Ok(());
+    };
     let made = match job::task(record.job(), attempt) {
         Task::Nothing => return Ok(()),
         Task::Fail(reason) => Err(Stop::File(reason)),
@@ -139,14 +147,19 @@ async fn convert(record: &mut Record) -> Result<Made, Stop> {
         return Err(Stop::File(Reason::Gone));
     };
     let size = video.bytes();
+    let (file_name, choices) = (record.job().file_name.clone(), record.job().choices.clone());
+    let mut settings = settings(&choices);
+    let mut clock = Clock::start();
+    if choices.loudness.is_some() {
+        measure(record, &mut clock, &video, &mut settings)?;
+    }
     let source = Source::new(video);
     let watch = source.watch();
-    let (file_name, choices) = (record.job().file_name.clone(), record.job().choices.clone());
-    let opened = guarded(id, || Conversion::open(source, &file_name, settings(&choices)));
+    let opened = guarded(id, || Conversion::open(source, &file_name, settings));
     let mut conversion = checked(&watch, opened)?;
 
     let (upload, stored) = Upload::begin(part_key(id));
-    let encode = encode(&mut conversion, record, &watch, size, upload);
+    let encode = encode(&mut conversion, record, &mut clock, &watch, size, upload);
     let (encoded, stored) = futures::join!(encode, stored);
     // A store that stops taking the stream ends the encoding too; its own reason says more.
     match (encoded, stored) {
@@ -156,35 +169,98 @@ async fn convert(record: &mut Record) -> Result<Made, Stop> {
         (Err(None), Ok(_)) => return Err(Stop::Retry("the store stopped taking the MP3".into())),
     }
     let head = conversion.head()?;
-    let bytes = store::assemble(&part_key(id), &key, head).await?;
+    let bytes = store::assemble(&part_key(id), &key, head, || clock.look(record)).await?;
     Ok(Made { bytes, seconds: conversion.seconds(), warning: conversion.warning() })
+}
+
+/// Says when it is time to look at the record, and to give up.
+struct Clock {
+    started: Instant,
+    looked: Instant,
+    limit: Duration,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let minutes = std::env::var("TIME_LIMIT_MINUTES").ok().and_then(|text| text.trim().parse().ok());
+        let limit = minutes.map_or(TIME_LIMIT, |minutes: u64| Duration::from_secs(minutes.saturating_mul(60)));
+        Self { started: Instant::now(), looked: Instant::now(), limit }
+    }
+
+    fn is_due(&self) -> bool {
+        self.looked.elapsed() >= REPORT
+    }
+
+    /// Notes the progress, from 0 to 1, if it is time to. Stops if the job is gone or takes too long.
+    fn report(&mut self, record: &mut Record, progress: f64) -> Result<(), Stop> {
+        if !self.is_due() {
+            return Ok(());
+        }
+        if self.started.elapsed() > self.limit {
+            return Err(Stop::File(Reason::TooSlow(self.limit.as_secs() / 60)));
+        }
+        record.report((progress * 100.0) as u8)?;
+        self.looked = Instant::now();
+        Ok(())
+    }
+
+    /// The same where there is no progress to be noted.
+    fn look(&mut self, record: &mut Record) -> Result<(), Stop> {
+        self.report(record, 0.0)
+    }
+}
+
+/// The passes before a conversion that sets the loudness: one, and where peaks have to be limited up to two more, which
+/// find out what that takes from the loudness.
+fn measure(record: &mut Record, clock: &mut Clock, video: &store::Video, settings: &mut Settings) -> Result<(), Stop> {
+    let Some(target) = settings.choices.loudness else { return Ok(()) };
+    let mut measured = pass(record, clock, video.clone(), settings)?;
+    for _ in 0..2 {
+        settings.measured = Some(measured);
+        if !measured.is_limited(target) {
+            break;
+        }
+        let result = pass(record, clock, video.clone(), settings)?;
+        let Some(refined) = measured.refined(target, result) else { break };
+        measured = refined;
+    }
+    settings.measured = Some(measured);
+    Ok(())
+}
+
+fn pass(record: &mut Record, clock: &mut Clock, video: store::Video, settings: &Settings) -> Result<Measured, Stop> {
+    let (id, size, file_name) = (record.job().id, video.bytes(), record.job().file_name.clone());
+    let source = Source::new(video);
+    let watch = source.watch();
+    let opened = guarded(id, || Measurement::open(source, &file_name, settings));
+    let mut measurement = checked(&watch, opened)?;
+    while checked(&watch, guarded(id, || measurement.step()))? {
+        clock.report(record, measurement.progress(watch.furthest(), size))?;
+    }
+    Ok(measurement.measured()?)
 }
 
 /// Encodes to the upload's end. The error is absent if the store stopped taking it.
 async fn encode(
     conversion: &mut Conversion,
     record: &mut Record,
+    clock: &mut Clock,
     watch: &Watch,
     size: u64,
     mut upload: Upload,
 ) -> Result<(), Option<Stop>> {
     let id = record.job().id;
-    let mut reported = Instant::now();
     let mut more = true;
     while more {
         let mut chunk = Vec::with_capacity(CHUNK * 2);
-        while more && chunk.len() < CHUNK && reported.elapsed() < REPORT {
+        while more && chunk.len() < CHUNK && !clock.is_due() {
             let step = guarded(id, || conversion.step(&mut chunk));
             more = checked(watch, step).map_err(Some)?;
         }
         if !upload.write(chunk).await {
             return Err(None);
         }
-        if reported.elapsed() >= REPORT {
-            let percent = conversion.progress(watch.furthest(), size) * 100.0;
-            record.report(percent as u8).map_err(Some)?;
-            reported = Instant::now();
-        }
+        clock.report(record, conversion.progress(watch.furthest(), size)).map_err(Some)?;
     }
     if upload.complete().await { Ok(()) } else { Err(None) }
 }

@@ -8,6 +8,10 @@ use messages::Choices;
 use messages::choices::{SAMPLE_RATES, bitrates};
 use mp3lame_encoder::{BuildError, Builder, DualPcm, Encoder, FlushGap, MonoPcm, Quality, VbrMode};
 
+use crate::loudness::Measured;
+
+/// The most sound of one file, in seconds: a day. A film has a hundredth of it, a bomb may have years.
+const LONGEST: u32 = 24 * 60 * 60;
 /// Samples per channel given to LAME at once.
 const BLOCK: usize = 4608;
 /// What LAME asks for at most when it flushes.
@@ -42,12 +46,22 @@ pub struct Settings {
     quality: Option<Quality>,
     /// What the owner of this file wants.
     pub choices: Choices,
+    /// What the file's sound was measured to be; without it no loudness is set.
+    pub measured: Option<Measured>,
+    /// The most sound that is converted, in seconds.
+    pub longest: u32,
 }
 
 impl Default for Settings {
     /// 128 kbit/s at LAME's own choice of quality.
     fn default() -> Self {
-        Self { bit_rate: BitRate::Constant(128), quality: None, choices: Choices::default() }
+        Self {
+            bit_rate: BitRate::Constant(128),
+            quality: None,
+            choices: Choices::default(),
+            measured: None,
+            longest: LONGEST,
+        }
     }
 }
 

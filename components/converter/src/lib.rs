@@ -5,7 +5,7 @@
 //!   -> job       what to do with a delivery; what is committed at its end
 //!   -> convert   one file to one MP3, in steps
 //!        -> decode -> formats, source, edits, codecs, mix
-//!        -> track, shape
+//!        -> track, shape, loudness
 //!        -> encode, tags
 //! ```
 //!
@@ -23,6 +23,7 @@ pub mod edits;
 pub mod encode;
 pub mod formats;
 pub mod job;
+pub mod loudness;
 pub mod mix;
 pub mod reason;
 pub mod shape;

@@ -25,6 +25,10 @@ pub enum Reason {
     Unsupported(Option<&'static str>),
     /// An audio track without a single playable sample.
     SilentTrack,
+    /// More sound than is converted, in hours.
+    TooLong(u64),
+    /// The conversion took longer than it may, in minutes.
+    TooSlow(u64),
     /// The upload disappeared from its store.
     Gone,
     /// The decoder broke down over this file.
@@ -61,6 +65,14 @@ impl fmt::Display for Reason {
             Self::Unsupported(Some(codec)) => write!(f, "The file's audio track is {codec}, which we cannot read."),
             Self::Unsupported(None) => f.write_str("The file's audio track is in a format we cannot read."),
             Self::SilentTrack => f.write_str("The file's audio track has nothing in it."),
+            Self::TooLong(hours) => write!(
+                f,
+                "The file has more than {hours} hours of sound, which is the limit. You can convert a piece of it, by \
+                 its start and end."
+            ),
+            Self::TooSlow(minutes) => {
+                write!(f, "The conversion took more than {minutes} minutes, which is the limit.")
+            }
             Self::Gone => f.write_str("The uploaded file is no longer there. Please upload it again."),
             Self::Crashed => f.write_str("The file cannot be read: its content is damaged or very unusual."),
             Self::GivenUp => f.write_str("The conversion was tried several times and never came to its end."),

@@ -2,6 +2,8 @@
 
 use messages::Choices;
 
+use crate::loudness::{Level, Measured};
+
 /// Shapes blocks of samples, in order, from a sound's beginning.
 #[derive(Debug, Clone)]
 pub struct Shape {
@@ -11,6 +13,7 @@ pub struct Shape {
     /// Samples seen.
     position: u64,
     mono: bool,
+    level: Option<Level>,
 }
 
 impl Shape {
@@ -23,7 +26,16 @@ impl Shape {
             end: choices.end.map_or(u64::MAX, samples),
             position: 0,
             mono: choices.mono,
+            level: None,
         }
+    }
+
+    /// With the loudness that was chosen, if one was, for a sound of so many channels that was measured before.
+    #[must_use]
+    pub fn leveled(mut self, measured: Option<Measured>, choices: &Choices, rate: u32, channels: usize) -> Self {
+        let channels = self.channels(channels);
+        self.level = measured.zip(choices.loudness).map(|(found, target)| Level::new(found, target, rate, channels));
+        self
     }
 
     /// Channels of what [`Shape::apply`] gives of a sound of so many.
@@ -58,7 +70,16 @@ impl Shape {
         if self.mono && planes.len() > 1 {
             mix_down(&mut planes);
         }
-        planes
+        match &mut self.level {
+            Some(level) => level.apply(planes),
+            None => planes,
+        }
+    }
+
+    /// What is still held back when the sound has ended.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<Vec<f32>> {
+        self.level.as_mut().map(Level::finish).unwrap_or_default()
     }
 }
 

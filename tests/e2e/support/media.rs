@@ -87,6 +87,26 @@ pub(crate) fn piece(source: &Path, start: f64, end: f64, into: &Path) {
     ffmpeg(before.into_iter().chain(behind).chain([into.as_os_str()]));
 }
 
+/// Sound by one of ffmpeg's expressions, in both channels, 8 seconds long.
+pub(crate) fn sound(name: &str, expression: &str) -> PathBuf {
+    let source = format!("aevalsrc='{expression}|{expression}':s=44100:d=8");
+    made(name, |path| encode(&["-f", "lavfi", "-i", &source], &["-c:a", "pcm_s24le"], path))
+}
+
+/// Integrated loudness in LUFS and true peak in dBFS, as ffmpeg measures them.
+pub(crate) fn loudness(file: &Path) -> (f64, f64) {
+    let before = ["-nostdin", "-hide_banner", "-i"].map(OsStr::new);
+    let behind = ["-af", "ebur128=peak=true:framelog=verbose", "-f", "null", "-"].map(OsStr::new);
+    let output = Command::new("ffmpeg").args(before).arg(file).args(behind).output().expect("ffmpeg");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let summary = text.rsplit_once("Summary:").unwrap_or_else(|| panic!("{text}")).1;
+    let number = |name: &str| {
+        let rest = summary.split_once(name).unwrap_or_else(|| panic!("{summary}")).1;
+        rest.split_whitespace().next().expect("a number").parse().expect("a number")
+    };
+    (number("I:"), number("Peak:"))
+}
+
 /// What ffprobe says about a file's format and streams.
 pub(crate) fn probe(file: &Path) -> serde_json::Value {
     let options = ["-v", "error", "-show_format", "-show_streams", "-of", "json"].map(OsStr::new);

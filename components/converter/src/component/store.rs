@@ -13,6 +13,7 @@ use crate::convert::Head;
 use crate::source::{Fault, ReadAt};
 
 /// An upload, for reading.
+#[derive(Clone)]
 pub(super) struct Video {
     key: String,
     size: u64,
@@ -82,8 +83,14 @@ impl Upload {
     }
 }
 
-/// Stores the finished MP3: its head and what follows that in the part. Answers its size.
-pub(super) async fn assemble(part: &str, key: &str, head: Head) -> Result<u64, Stop> {
+/// Stores the finished MP3: its head and what follows that in the part. Answers its size. `look` is called again and
+/// again, and can stop it.
+pub(super) async fn assemble(
+    part: &str,
+    key: &str,
+    head: Head,
+    mut look: impl FnMut() -> Result<(), Stop>,
+) -> Result<u64, Stop> {
     let range = ByteRange { offset: head.replaces as u64, length: None };
     let opened = blob::get(names::MP3S, part, Some(range));
     let (_, mut frames, complete) = opened.map_err(|error| stop(names::MP3S, &error))?;
@@ -99,6 +106,7 @@ pub(super) async fn assemble(part: &str, key: &str, head: Head) -> Result<u64, S
             if !upload.write(read).await {
                 return Ok(());
             }
+            look()?;
             if ended {
                 break;
             }
