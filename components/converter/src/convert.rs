@@ -4,10 +4,13 @@ use messages::Choices;
 use symphonia::core::io::MediaSource;
 
 use crate::decode::Audio;
-use crate::encode::{EncodeError, Mp3, Settings};
+use crate::encode::{EncodeError, Settings};
 use crate::loudness::{Measured, Meter, MeterError};
+use crate::part::{self, Part};
+use crate::piece::Piece;
 use crate::reason::{Reason, Warning};
 use crate::shape::Shape;
+use crate::span::Span;
 use crate::tags;
 use crate::track::Pick;
 
@@ -45,8 +48,21 @@ pub struct Conversion {
     shape: Shape,
     choices: Choices,
     longest: u32,
-    mp3: Mp3,
+    piece: Piece,
     title: String,
+    /// The track's end was reached, and not only that of the span.
+    ended: bool,
+}
+
+/// A span of an MP3 that is converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// Its measure.
+    pub part: Part,
+    /// The length of the whole sound in samples, if this one came to its end.
+    pub samples: Option<u64>,
+    /// The info frame it begins with, if it is the first span.
+    pub info: Vec<u8>,
 }
 
 impl Conversion {
@@ -55,15 +71,29 @@ impl Conversion {
     /// # Errors
     /// It cannot be converted. If the source failed meanwhile, that is what counts, not the reason here.
     pub fn open(source: impl MediaSource + 'static, file_name: &str, settings: Settings) -> Result<Self, Error> {
+        Self::open_span(source, file_name, settings, Span::WHOLE)
+    }
+
+    /// As [`Conversion::open`], for a span of the frames, which begins without tag.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_span(
+        source: impl MediaSource + 'static,
+        file_name: &str,
+        settings: Settings,
+        span: Span,
+    ) -> Result<Self, Error> {
         let choices = settings.choices.clone();
-        let audio = Audio::open_track(source, file_name, Pick::from(&choices))?;
+        let mut audio = Audio::open_track(source, file_name, Pick::from(&choices))?;
         let longest = settings.longest;
         within(audio.announced_seconds().unwrap_or(0.0), &choices, longest)?;
         let (rate, channels) = (audio.rate(), audio.channels());
         let shape = Shape::new(&choices, rate).leveled(settings.measured, &choices, rate, channels);
-        let mp3 = Mp3::new(audio.rate(), shape.channels(audio.channels()), settings)?;
+        let piece = Piece::new(rate, shape.channels(channels), settings, span)?;
+        audio.skip_before(shape.start().saturating_add(piece.first_sample()));
         let title = tags::title(audio.title(), file_name);
-        Ok(Self { audio, shape, choices, longest, mp3, title })
+        Ok(Self { audio, shape, choices, longest, piece, title, ended: false })
     }
 
     /// Converts one packet and appends to the body what is ready of it. False when the body is complete.
@@ -71,23 +101,27 @@ impl Conversion {
     /// # Errors
     /// The encoder failed, or the whole track gave nothing.
     pub fn step(&mut self, body: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.piece.is_complete() {
+            return Ok(false);
+        }
         let next = if self.shape.is_complete() { None } else { self.audio.next_block() };
         let Some(planes) = next else {
-            if self.mp3.samples() == 0 {
+            if self.piece.seen() == 0 {
                 return Err(match self.shape.seen() {
                     0 => Reason::SilentTrack.into(),
                     seen => Reason::StartsBehind(seen / u64::from(self.audio.rate().max(1))).into(),
                 });
             }
             let last = self.shape.finish();
-            self.mp3.encode(&last.iter().map(Vec::as_slice).collect::<Vec<_>>(), body)?;
-            self.mp3.finish(body)?;
+            self.piece.encode(&last.iter().map(Vec::as_slice).collect::<Vec<_>>(), body)?;
+            self.piece.finish(body)?;
+            self.ended = true;
             return Ok(false);
         };
         let planes = self.shape.apply(planes);
         within(self.shape.seen() as f64 / f64::from(self.audio.rate()), &self.choices, self.longest)?;
         let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
-        self.mp3.encode(&planes, body)?;
+        self.piece.encode(&planes, body)?;
         Ok(true)
     }
 
@@ -96,22 +130,74 @@ impl Conversion {
     /// # Errors
     /// The encoder or the tag failed.
     pub fn head(&self) -> Result<Head, Error> {
-        let mut bytes = tags::id3v2(&self.title).map_err(|error| Error::Tag(error.to_string()))?;
-        let info = self.mp3.info_frame()?;
-        bytes.extend_from_slice(&info);
-        Ok(Head { bytes, replaces: info.len() })
+        let info = self.piece.mp3().info_frame()?;
+        Ok(Head { bytes: [self.tag()?, info.clone()].concat(), replaces: info.len() })
     }
 
-    /// Seconds of sound converted.
+    /// What the MP3 of these spans, which are all there are, begins with.
+    ///
+    /// # Errors
+    /// The tag failed, or the spans are not those of one file.
+    pub fn joint_head(&self, spans: &[Converted]) -> Result<Head, Error> {
+        let info = spans.first().map(|first| first.info.as_slice()).unwrap_or_default();
+        let samples = spans.iter().find_map(|span| span.samples).unwrap_or(0);
+        let parts: Vec<_> = spans.iter().map(|span| span.part.clone()).collect();
+        let joint = match info {
+            [] => Vec::new(),
+            info => part::info_frame(info, &parts, samples, self.piece.mp3().frame_samples())
+                .ok_or_else(|| Error::Tag("the first part begins with no info frame".into()))?,
+        };
+        Ok(Head { bytes: [self.tag()?, joint].concat(), replaces: info.len() })
+    }
+
+    fn tag(&self) -> Result<Vec<u8>, Error> {
+        tags::id3v2(&self.title).map_err(|error| Error::Tag(error.to_string()))
+    }
+
+    /// The span's measure, when it is complete.
+    ///
+    /// # Errors
+    /// The encoder failed.
+    pub fn converted(self) -> Result<Converted, Error> {
+        let info = if self.piece.span().from == 0 { self.piece.mp3().info_frame()? } else { Vec::new() };
+        let samples = self.ended.then(|| self.piece.seen());
+        Ok(Converted { part: self.piece.part(), samples, info })
+    }
+
+    /// About how many frames the MP3 will have. None if nobody knows, or if it cannot be made in spans: because it
+    /// must be made at one go, or because the encoder converts the sample rate.
+    #[must_use]
+    pub fn frames(&self) -> Option<u64> {
+        let rate = f64::from(self.audio.rate());
+        let frame = self.piece.mp3().frame_samples() as f64;
+        let possible = self.piece.mp3().keeps_rate() && self.choices.loudness.is_none();
+        possible.then_some((self.heard_seconds()? * rate / frame) as u64)
+    }
+
+    /// The announced length of what is wanted of the sound, in seconds.
+    fn heard_seconds(&self) -> Option<f64> {
+        let whole = self.audio.announced_seconds()?;
+        let end = self.choices.end.map_or(whole, |end| end.min(whole));
+        Some((end - self.choices.start.unwrap_or(0.0)).max(0.0))
+    }
+
+    /// Seconds of sound seen, before and in the span.
     #[must_use]
     pub fn seconds(&self) -> f64 {
-        self.mp3.seconds()
+        self.seconds_of(self.piece.seen())
+    }
+
+    /// So many samples in seconds.
+    #[must_use]
+    pub fn seconds_of(&self, samples: u64) -> f64 {
+        samples as f64 / f64::from(self.audio.rate())
     }
 
     /// How much is done, from 0 to 1: by the file's own length if it says it, or else by the bytes read.
     #[must_use]
     pub fn progress(&self, read: u64, size: u64) -> f64 {
         let pass = progress(&self.audio, &self.shape, &self.choices, read, size);
+        let pass = self.piece.span().progress(pass, self.frames());
         match self.choices.loudness {
             Some(_) => MEASURING + (1.0 - MEASURING) * pass,
             None => pass,

@@ -24,6 +24,8 @@ use crate::track::{Pick, same_language};
 const RATES: std::ops::RangeInclusive<u32> = 2000..=384_000;
 /// The most silence put in for one packet that cannot be decoded, in samples.
 const MAX_SILENCE: u64 = 8192;
+/// Packets decoded before the first that is listened to.
+const LOOK_BACK: i64 = 16;
 /// Packets without a sample before a file is given up.
 const MAX_BARREN: u32 = 5000;
 
@@ -74,6 +76,8 @@ pub struct Audio {
     /// The block before the one being read: only when another follows is it known not to be the last.
     pending: Option<Block>,
     next_start: i64,
+    /// What lies before, on the track's timeline, need not be decoded.
+    skipped: i64,
     ended: bool,
     warning: Option<Warning>,
 }
@@ -135,6 +139,7 @@ impl Audio {
             scratch: Vec::new(),
             pending: None,
             next_start: -i64::from(priming.unwrap_or(0)),
+            skipped: 0,
             ended: false,
             warning: None,
         };
@@ -175,6 +180,14 @@ impl Audio {
     #[must_use]
     pub fn warning(&self) -> Option<Warning> {
         self.warning
+    }
+
+    /// Nobody listens to what lies before this sample of what is heard: it may be silence, but not shorter or longer.
+    pub fn skip_before(&mut self, sample: u64) {
+        // Only where the container tells for each packet where it lies and how long it is.
+        if matches!(self.heard, Heard::Ranges(_)) {
+            self.skipped = i64::try_from(sample).unwrap_or(i64::MAX);
+        }
     }
 
     /// The next samples to be heard, one plane per channel; none at the end. May be empty.
@@ -225,6 +238,14 @@ impl Audio {
             let ticks = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
             u64::try_from(to_samples(ticks, base, self.rate)).unwrap_or(0)
         });
+        if let (true, Some(length)) = (self.outputs > 0, announced.and_then(|length| i64::try_from(length).ok())) {
+            // Decoders look back by a few packets.
+            let reach = length.saturating_mul(LOOK_BACK);
+            if (1..=MAX_SILENCE as i64).contains(&length) && start.saturating_add(reach) < self.skipped {
+                self.next_start = start.saturating_add(length);
+                return Some(self.silence(start, length as usize));
+            }
+        }
         match self.decoder.decode(packet) {
             Ok(decoded) => {
                 let spec = decoded.spec();
@@ -273,9 +294,13 @@ impl Audio {
                 self.warning = Some(Warning::Gaps);
                 let frames = usize::try_from(announced.unwrap_or(0).min(MAX_SILENCE)).unwrap_or(0);
                 self.next_start = start.saturating_add(i64::try_from(frames).unwrap_or(0));
-                Some(Block { start, planes: vec![vec![0.0; frames]; self.outputs], length: None })
+                Some(self.silence(start, frames))
             }
         }
+    }
+
+    fn silence(&self, start: i64, frames: usize) -> Block {
+        Block { start, planes: vec![vec![0.0; frames]; self.outputs], length: None }
     }
 
     fn stop(&mut self, warning: Warning) {

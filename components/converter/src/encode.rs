@@ -6,7 +6,7 @@
 
 use messages::Choices;
 use messages::choices::{SAMPLE_RATES, bitrates};
-use mp3lame_encoder::{BuildError, Builder, DualPcm, Encoder, FlushGap, MonoPcm, Quality, VbrMode};
+use mp3lame_encoder::{BuildError, Builder, DualPcm, Encoder, FlushGap, FlushNoGap, MonoPcm, Quality, VbrMode};
 
 use crate::loudness::Measured;
 
@@ -113,6 +113,13 @@ impl Settings {
 #[error("LAME: {0}")]
 pub struct EncodeError(String);
 
+impl EncodeError {
+    /// The channels have not as many samples each.
+    pub(crate) fn uneven() -> Self {
+        Self("the planes differ in length".into())
+    }
+}
+
 impl From<BuildError> for EncodeError {
     fn from(error: BuildError) -> Self {
         Self(error.to_string())
@@ -129,19 +136,22 @@ impl From<mp3lame_encoder::EncodeError> for EncodeError {
 pub struct Mp3 {
     lame: Encoder,
     rate: u32,
+    mp3_rate: u32,
     samples: u64,
 }
 
 impl Mp3 {
-    /// An encoder for 1 or 2 channels at a sample rate, which LAME converts if MP3 does not know it.
+    /// An encoder for 1 or 2 channels at a sample rate, which LAME converts if MP3 does not know it. It begins with the
+    /// place of an info frame, if that is wanted.
     ///
     /// # Errors
     /// LAME refuses the combination or has no memory.
-    pub fn new(rate: u32, channels: usize, settings: Settings) -> Result<Self, EncodeError> {
+    pub fn new(rate: u32, channels: usize, settings: Settings, info: bool) -> Result<Self, EncodeError> {
         let mut builder = Builder::new().ok_or(BuildError::NoMem)?;
         builder.set_num_channels(if channels == 1 { 1 } else { 2 })?;
         builder.set_sample_rate(rate)?;
-        builder.set_output_sample_rate(core::num::NonZeroU32::new(output_rate(rate, &settings.choices)))?;
+        let mp3_rate = output_rate(rate, &settings.choices);
+        builder.set_output_sample_rate(core::num::NonZeroU32::new(mp3_rate))?;
         match settings.bit_rate {
             BitRate::Constant(kbit) => {
                 builder.set_vbr_mode(VbrMode::Off)?;
@@ -155,9 +165,9 @@ impl Mp3 {
         if let Some(quality) = settings.quality {
             builder.set_quality(quality)?;
         }
-        builder.set_to_write_vbr_tag(true)?;
+        builder.set_to_write_vbr_tag(info)?;
         let lame = builder.build()?;
-        Ok(Self { lame, rate, samples: 0 })
+        Ok(Self { lame, rate, mp3_rate, samples: 0 })
     }
 
     /// Encodes one plane of samples (-1 to 1) per channel, equally long, and appends what is ready to `out`.
@@ -173,7 +183,7 @@ impl Mp3 {
             match (rest.get(..count), right.map(|right| right.get(at..at + count))) {
                 (Some(mono), None) => self.lame.encode_to_vec(MonoPcm(mono), out)?,
                 (Some(left), Some(Some(right))) => self.lame.encode_to_vec(DualPcm { left, right }, out)?,
-                _ => return Err(EncodeError("the planes differ in length".into())),
+                _ => return Err(EncodeError::uneven()),
             };
             self.samples = self.samples.saturating_add(count as u64);
             at += count;
@@ -194,13 +204,41 @@ impl Mp3 {
         Ok(())
     }
 
+    /// Appends the rest of the frames encoded so far to `out`; what follows borrows no bits of theirs.
+    ///
+    /// # Errors
+    /// LAME failed.
+    pub fn flush_frames(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        out.reserve(mp3lame_encoder::max_required_buffer_size(0).max(FLUSH_BYTES));
+        self.lame.flush_to_vec::<FlushNoGap>(out)?;
+        Ok(())
+    }
+
+    /// Samples per channel in a frame (ISO 11172-3 and 13818-3).
+    #[must_use]
+    pub fn frame_samples(&self) -> u64 {
+        if self.mp3_rate >= 32_000 { 1152 } else { 576 }
+    }
+
+    /// True if LAME converts no sample rate.
+    #[must_use]
+    pub fn keeps_rate(&self) -> bool {
+        self.rate == self.mp3_rate
+    }
+
+    /// How long the info frame is, when something was encoded, in bytes; 0 if there is none.
+    #[must_use]
+    pub fn info_bytes(&self) -> usize {
+        self.lame.lame_tag_size()
+    }
+
     /// The info frame of the body that was finished; it takes the place of as many bytes at its start.
     /// Empty below 64 kbit/s, where a frame has no room for it.
     ///
     /// # Errors
     /// LAME makes none, as when nothing was encoded.
     pub fn info_frame(&self) -> Result<Vec<u8>, EncodeError> {
-        let size = self.lame.lame_tag_size();
+        let size = self.info_bytes();
         if self.samples == 0 {
             return Err(EncodeError("nothing was encoded".into()));
         }
@@ -256,7 +294,7 @@ mod tests {
     fn encode(rate: u32, channels: usize, seconds: f64, settings: Settings) -> Result<(Vec<u8>, f64), EncodeError> {
         let plane = sine(rate, seconds);
         let planes = vec![plane.as_slice(); channels];
-        let mut mp3 = Mp3::new(rate, channels, settings)?;
+        let mut mp3 = Mp3::new(rate, channels, settings, true)?;
         let mut body = Vec::new();
         mp3.encode(&planes, &mut body)?;
         mp3.finish(&mut body)?;

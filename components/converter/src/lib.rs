@@ -6,7 +6,8 @@
 //!   -> convert   one file to one MP3, in steps
 //!        -> decode -> formats, source, edits, codecs, mix
 //!        -> track, shape, loudness
-//!        -> encode, tags
+//!        -> piece -> encode, part, span
+//!        -> tags
 //! ```
 //!
 //! Everything but `component` runs natively too, which is how it is tested. Trying again gives the same
@@ -25,8 +26,11 @@ pub mod formats;
 pub mod job;
 pub mod loudness;
 pub mod mix;
+pub mod part;
+pub mod piece;
 pub mod reason;
 pub mod shape;
 pub mod source;
+pub mod span;
 pub mod tags;
 pub mod track;

@@ -44,6 +44,12 @@ impl Shape {
         if self.mono { 1 } else { channels }
     }
 
+    /// Samples of the sound before the piece that is wanted.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// True if nothing that follows is wanted.
     #[must_use]
     pub fn is_complete(&self) -> bool {
