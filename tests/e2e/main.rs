@@ -3,7 +3,7 @@
 //!
 //! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
-//! - [`choices`]: what users choose for each upload;
+//! - [`choices`], [`events`], [`cancel`]: what users choose for each upload, watch and stop;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`admin`]: what operators see and do;
 //! - [`grants`], [`limits`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`]: what the host promises to
@@ -24,11 +24,13 @@ mod accounts;
 mod admin;
 mod api;
 mod bad_input;
+mod cancel;
 mod choices;
 mod crash;
 mod doctor;
 mod edges;
 mod engines;
+mod events;
 mod extremes;
 mod grants;
 mod http;

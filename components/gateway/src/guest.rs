@@ -2,6 +2,7 @@
 
 mod accounts;
 mod download;
+mod events;
 mod jobs;
 mod sweep;
 mod upload;
@@ -84,6 +85,7 @@ async fn handle(route: Route, query: &Query, request: Request) -> Result<Reply, 
         }
         Route::Jobs => jobs::list(&authenticate(&headers).await?, query).await.map(Reply::from),
         Route::Job(id) => jobs::show(&authenticate(&headers).await?, id).await.map(Reply::from),
+        Route::Events(id) => events::events(&authenticate(&headers).await?, id).await,
         Route::DeleteJob(id) => jobs::delete(&authenticate(&headers).await?, id).await.map(Reply::from),
         Route::Download { head } => download::download(&authenticate(&headers).await?, query, &headers, head).await,
     }

@@ -20,6 +20,8 @@ pub enum Route {
     Jobs,
     /// `GET /jobs/<id>`
     Job(JobId),
+    /// `GET /jobs/<id>/events`
+    Events(JobId),
     /// `DELETE /jobs/<id>`
     DeleteJob(JobId),
     /// `GET /download`; `HEAD` answers without the MP3.
@@ -44,8 +46,14 @@ pub fn find(method: &str, path: &str) -> Result<Route, Problem> {
         "/jobs" => (reading.then_some(Route::Jobs), "GET, HEAD"),
         "/download" => (reading.then_some(Route::Download { head: method == "HEAD" }), "GET, HEAD"),
         _ => {
-            let id = path.strip_prefix("/jobs/").and_then(|id| id.parse().ok());
-            let id: JobId = id.ok_or_else(|| Problem::not_found("nothing is here"))?;
+            let rest = path.strip_prefix("/jobs/").unwrap_or_default();
+            let (id, events) = rest.strip_suffix("/events").map_or((rest, false), |id| (id, true));
+            let id: JobId = id.parse().map_err(|_| Problem::not_found("nothing is here"))?;
+            if events {
+                return (method == "GET")
+                    .then_some(Route::Events(id))
+                    .ok_or_else(|| Problem::method_not_allowed("GET"));
+            }
             let route = match method {
                 "GET" | "HEAD" => Some(Route::Job(id)),
                 "DELETE" => Some(Route::DeleteJob(id)),
@@ -65,6 +73,7 @@ mod tests {
     fn every_route_is_found_by_its_method() {
         let id = JobId::new(1, [1; 10]);
         let job = format!("/jobs/{id}");
+        let events = format!("/jobs/{id}/events");
         for (method, path, route) in [
             ("GET", "/healthz", Route::Health),
             ("POST", "/registration", Route::Register),
@@ -73,6 +82,7 @@ mod tests {
             ("POST", "/upload", Route::Upload),
             ("GET", "/jobs", Route::Jobs),
             ("GET", &job, Route::Job(id)),
+            ("GET", &events, Route::Events(id)),
             ("DELETE", &job, Route::DeleteJob(id)),
             ("GET", "/download", Route::Download { head: false }),
             ("HEAD", "/download", Route::Download { head: true }),
@@ -84,10 +94,27 @@ mod tests {
     #[test]
     fn other_methods_are_405_and_other_paths_404() {
         let job = format!("/jobs/{}", JobId::new(1, [1; 10]));
-        for (method, path) in [("GET", "/upload"), ("POST", "/jobs"), ("PUT", job.as_str()), ("get", "/healthz")] {
+        for (method, path) in [
+            ("GET", "/upload"),
+            ("POST", "/jobs"),
+            ("PUT", job.as_str()),
+            ("HEAD", &format!("{job}/events")),
+            ("get", "/healthz"),
+        ] {
             assert_eq!(find(method, path).unwrap_err().status(), 405, "{method} {path}");
         }
-        for path in ["/", "", "/jobs/", "/jobs/..", "/jobs/1", "/uploads", "/healthz/", "/jobs/../healthz"] {
+        for path in [
+            "/",
+            "",
+            "/jobs/",
+            "/jobs/..",
+            "/jobs/1",
+            "/uploads",
+            "/healthz/",
+            "/jobs/../healthz",
+            "/jobs//events",
+            "/jobs/1/events",
+        ] {
             assert_eq!(find("GET", path).unwrap_err().status(), 404, "{path}");
         }
     }

@@ -52,6 +52,18 @@ pub(crate) fn long() -> PathBuf {
     made("long.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
 }
 
+/// Two hours of sound at a usual rate, which take a minute or more to convert.
+pub(crate) fn two_hours() -> PathBuf {
+    let part = made("ten-seconds.m4a", |path| {
+        let sound = "sine=frequency=440:sample_rate=44100:duration=10";
+        encode(&["-f", "lavfi", "-i", sound], &["-ac", "2", "-c:a", "aac", "-b:a", "32k"], path);
+    });
+    made("two-hours.m4a", |path| {
+        let part = part.to_str().expect("UTF-8");
+        encode(&["-stream_loop", "719", "-i", part], &["-c", "copy"], path);
+    })
+}
+
 /// Three hours of sound, at a rate that is quick to convert; its tables are as long as any film's.
 pub(crate) fn three_hours() -> PathBuf {
     let sound = "sine=frequency=440:sample_rate=8000:duration=10800";

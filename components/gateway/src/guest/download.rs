@@ -79,7 +79,7 @@ fn problem(error: &BlobError) -> Problem {
     }
 }
 
-fn refused(error: ErrorCode) -> Problem {
+pub(super) fn refused(error: ErrorCode) -> Problem {
     eprintln!("gateway: the host refused a response: {error}");
     Problem::internal()
 }

@@ -99,7 +99,8 @@ pub(super) async fn exists(id: JobId) -> Result<bool, String> {
     entry.map(|entry| entry.is_some()).map_err(|error| error.to_string())
 }
 
-async fn get(id: JobId) -> Result<Option<(Job, Version)>, Problem> {
+/// A job, whoever's it is.
+pub(super) async fn get(id: JobId) -> Result<Option<(Job, Version)>, Problem> {
     let entry = store::get(names::JOBS.into(), names::job_key(id))
         .await
         .map_err(|error| store_problem("reading a job", &error))?;
