@@ -17,7 +17,7 @@ use crate::convert::{self, Conversion, Measurement};
 use crate::encode::Settings;
 use crate::job::{self, Task};
 use crate::loudness::Measured;
-use crate::reason::{Reason, Warning};
+use crate::reason::{Notice, Reason};
 use crate::source::{Fault, Source, Watch};
 use record::Record;
 use store::Upload;
@@ -83,7 +83,7 @@ impl From<convert::Error> for Stop {
 struct Made {
     bytes: u64,
     seconds: f64,
-    warning: Option<Warning>,
+    warning: Option<Notice>,
 }
 
 struct Converter;

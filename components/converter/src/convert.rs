@@ -8,7 +8,7 @@ use crate::encode::{EncodeError, Settings};
 use crate::loudness::{Measured, Meter, MeterError};
 use crate::part::{self, Part};
 use crate::piece::Piece;
-use crate::reason::{Reason, Warning};
+use crate::reason::{Notice, Reason};
 use crate::shape::Shape;
 use crate::span::Span;
 use crate::tags;
@@ -206,8 +206,8 @@ impl Conversion {
 
     /// What the owner should know.
     #[must_use]
-    pub fn warning(&self) -> Option<Warning> {
-        self.audio.warning()
+    pub fn warning(&self) -> Option<Notice> {
+        self.audio.warning().map(|warning| Notice { warning, missing: self.audio.missing_seconds() })
     }
 }
 

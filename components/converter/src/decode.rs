@@ -78,6 +78,15 @@ pub struct Audio {
     next_start: i64,
     /// What lies before, on the track's timeline, need not be decoded.
     skipped: i64,
+    /// Where the packet before ended on the container's timeline, in samples.
+    last_end: i64,
+    /// Part of the stream was missing before the next packet.
+    after_gap: bool,
+    /// Samples given out, and samples that are missing or silent among them.
+    given: u64,
+    lost: u64,
+    /// The file does not say where it ends.
+    endless: bool,
     ended: bool,
     warning: Option<Warning>,
 }
@@ -102,10 +111,12 @@ impl Audio {
         let movie = edits::read(&mut source).unwrap_or_default();
         source.seek(SeekFrom::Start(0)).map_err(|_| Reason::Damaged)?;
         let extension = file_name.rsplit_once('.').map(|(_, extension)| extension);
-        let mut format = formats::open(source, extension).map_err(|error| match error {
-            Unopened::Refused(name) => Reason::Unsupported(Some(name)),
-            Unopened::Failed(error) => unreadable(&error, movie.truncated),
-        })?;
+        let known = formats::Known { extension, entries: &movie.entries, cut: movie.cut };
+        let formats::Opened { reader: mut format, endless } =
+            formats::open(source, known).map_err(|error| match error {
+                Unopened::Refused(name) => Reason::Unsupported(Some(name)),
+                Unopened::Failed(error) => unreadable(&error, movie.cut.is_some()),
+            })?;
 
         let title = title(&mut *format);
         let (track, decoder) = choose(&*format, &pick, &movie.languages)?;
@@ -140,6 +151,11 @@ impl Audio {
             pending: None,
             next_start: -i64::from(priming.unwrap_or(0)),
             skipped: 0,
+            last_end: 0,
+            after_gap: false,
+            given: 0,
+            lost: 0,
+            endless,
             ended: false,
             warning: None,
         };
@@ -147,7 +163,7 @@ impl Audio {
         match (audio.pending.is_some(), audio.warning) {
             (true, _) => Ok(audio),
             (false, Some(Warning::EndsEarly)) => Err(Reason::EndsEarly),
-            (false, Some(_)) => Err(if movie.truncated { Reason::EndsEarly } else { Reason::Damaged }),
+            (false, Some(_)) => Err(if movie.cut.is_some() { Reason::EndsEarly } else { Reason::Damaged }),
             (false, None) => Err(Reason::SilentTrack),
         }
     }
@@ -190,11 +206,27 @@ impl Audio {
         }
     }
 
+    /// How much of the sound is missing, in seconds, as far as the file says how much there should be; complete when
+    /// [`Audio::next_block`] has given none.
+    #[must_use]
+    pub fn missing_seconds(&self) -> Option<f64> {
+        let rate = f64::from(self.rate.max(1));
+        let lost = self.lost as f64 / rate;
+        match self.warning? {
+            Warning::Gaps => Some(lost).filter(|lost| *lost > 0.0),
+            Warning::EndsEarly | Warning::StopsEarly => {
+                self.seconds.map(|seconds| (seconds - self.given as f64 / rate).max(0.0) + lost)
+            }
+        }
+    }
+
     /// The next samples to be heard, one plane per channel; none at the end. May be empty.
     pub fn next_block(&mut self) -> Option<Vec<Vec<f32>>> {
         let block = self.pending.take()?;
         self.pending = self.read_block();
-        Some(heard(&self.heard, block, self.pending.is_none(), self.rate))
+        let planes = heard(&self.heard, block, self.pending.is_none(), self.rate);
+        self.given = self.given.saturating_add(planes.first().map_or(0, Vec::len) as u64);
+        Some(planes)
     }
 
     /// Decodes packets until one gives samples. What stops it is noted as a warning.
@@ -207,8 +239,10 @@ impl Audio {
                 Err(Error::ResetRequired) if self.reopen() => continue,
                 Err(Error::DecodeError(formats::GAP)) => {
                     self.warning = Some(Warning::Gaps);
+                    self.after_gap = true;
                     continue;
                 }
+                Err(error) if self.endless && is_end(&error) => break,
                 Err(error) => {
                     self.stop(if is_end(&error) { Warning::EndsEarly } else { Warning::StopsEarly });
                     break;
@@ -238,6 +272,7 @@ impl Audio {
             let ticks = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
             u64::try_from(to_samples(ticks, base, self.rate)).unwrap_or(0)
         });
+        self.note_gap(packet);
         if let (true, Some(length)) = (self.outputs > 0, announced.and_then(|length| i64::try_from(length).ok())) {
             // Decoders look back by a few packets.
             let reach = length.saturating_mul(LOOK_BACK);
@@ -294,6 +329,7 @@ impl Audio {
                 self.warning = Some(Warning::Gaps);
                 let frames = usize::try_from(announced.unwrap_or(0).min(MAX_SILENCE)).unwrap_or(0);
                 self.next_start = start.saturating_add(i64::try_from(frames).unwrap_or(0));
+                self.lost = self.lost.saturating_add(frames as u64);
                 Some(self.silence(start, frames))
             }
         }
@@ -301,6 +337,18 @@ impl Audio {
 
     fn silence(&self, start: i64, frames: usize) -> Block {
         Block { start, planes: vec![vec![0.0; frames]; self.outputs], length: None }
+    }
+
+    /// Counts what the container's timeline leaves out behind a damaged place.
+    fn note_gap(&mut self, packet: &Packet) {
+        let Some(base) = self.time_base else { return };
+        let start = to_samples(packet.pts.get(), base, self.rate);
+        let end = packet.pts.get().saturating_add_unsigned(packet.dur.get());
+        if std::mem::take(&mut self.after_gap) && self.last_end > 0 {
+            let gap = start.saturating_sub(self.last_end);
+            self.lost = self.lost.saturating_add(u64::try_from(gap).unwrap_or(0));
+        }
+        self.last_end = to_samples(end, base, self.rate);
     }
 
     fn stop(&mut self, warning: Warning) {
@@ -424,9 +472,10 @@ fn has_pictures(format: &dyn FormatReader) -> bool {
     format.tracks().iter().any(|track| matches!(track.codec_params, Some(CodecParameters::Video(_))))
 }
 
-fn unreadable(error: &Error, truncated: bool) -> Reason {
+fn unreadable(error: &Error, cut: bool) -> Reason {
     match error {
-        _ if truncated => Reason::EndsEarly,
+        _ if cut => Reason::EndsEarly,
+        Error::Unsupported("isomp4: missing moov atom") => Reason::EndsEarly,
         Error::IoError(io) if io.kind() == ErrorKind::UnexpectedEof => Reason::NotMedia,
         Error::Unsupported(what) if what.starts_with("core (probe)") => Reason::NotMedia,
         // A segment that reaches behind the file's end counts for none.

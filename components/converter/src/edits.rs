@@ -13,6 +13,10 @@ const MAX_BOXES: u32 = 10_000;
 /// Boxes looked at behind the one that has it all: enough to see whether the media is there to its end, without
 /// walking over the thousands of a fragmented file.
 const BOXES_BEHIND: u32 = 16;
+/// Bytes of a description of how a track is coded.
+const MAX_SAMPLE_ENTRY: u64 = 4096;
+/// Tracks taken into account.
+const MAX_TRACKS: usize = 256;
 /// Entries of an edit list taken into account.
 const MAX_ENTRIES: u32 = 1024;
 
@@ -34,8 +38,10 @@ pub struct Movie {
     pub tracks: Vec<Track>,
     /// The languages (ISO 639-2) that tracks say they are in, by the tracks' numbers.
     pub languages: Vec<(u32, String)>,
-    /// A box reaches behind the file's end.
-    pub truncated: bool,
+    /// The bodies of the boxes `stsd`, which say how a track is coded, by the tracks' numbers.
+    pub entries: Vec<(u32, Vec<u8>)>,
+    /// Where the file should end, if a box reaches behind its end.
+    pub cut: Option<u64>,
 }
 
 struct Entry {
@@ -51,6 +57,7 @@ struct Raw {
     timescale: u32,
     language: Option<String>,
     entries: Vec<Entry>,
+    sample_entry: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -58,7 +65,7 @@ struct Walk {
     boxes: u32,
     movie_timescale: u32,
     tracks: Vec<Raw>,
-    truncated: bool,
+    cut: Option<u64>,
 }
 
 /// Reads the edit lists; none if it is not such a file.
@@ -76,8 +83,12 @@ pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
     walk.children(source, 0, end, 0)?;
     let movie_timescale = walk.movie_timescale;
     let tracks = walk.tracks.iter().filter_map(|raw| played(raw, movie_timescale)).collect();
-    let languages = walk.tracks.into_iter().filter_map(|raw| Some((raw.id, raw.language?))).collect();
-    Ok(Movie { tracks, languages, truncated: walk.truncated })
+    let mut movie = Movie { tracks, cut: walk.cut, ..Movie::default() };
+    for raw in walk.tracks {
+        movie.languages.extend(raw.language.map(|language| (raw.id, language)));
+        movie.entries.push((raw.id, raw.sample_entry));
+    }
+    Ok(movie)
 }
 
 impl Walk {
@@ -96,7 +107,9 @@ impl Walk {
             };
             let Some(next) = at.checked_add(size).filter(|_| size >= header) else { return Ok(()) };
             if next > end {
-                self.truncated |= depth == 0;
+                if depth == 0 {
+                    self.cut = Some(next);
+                }
                 return Ok(());
             }
             self.visit(source, kind, at + header, next, depth)?;
@@ -117,8 +130,10 @@ impl Walk {
         depth: u32,
     ) -> io::Result<()> {
         match (depth, &kind) {
-            (0, b"moov") | (2, b"mdia" | b"edts") => self.children(source, body, end, depth + 1)?,
-            (1, b"trak") => {
+            (0, b"moov") | (2, b"mdia" | b"edts") | (3, b"minf") | (4, b"stbl") => {
+                self.children(source, body, end, depth + 1)?
+            }
+            (1, b"trak") if self.tracks.len() < MAX_TRACKS => {
                 self.tracks.push(Raw::default());
                 self.children(source, body, end, depth + 1)?;
             }
@@ -135,6 +150,11 @@ impl Walk {
                     track.timescale = timescale;
                     track.language = language;
                 });
+            }
+            (5, b"stsd") => {
+                let mut entry = Vec::new();
+                source.take(end.saturating_sub(body).min(MAX_SAMPLE_ENTRY)).read_to_end(&mut entry)?;
+                self.with_track(|track| track.sample_entry = entry);
             }
             (3, b"elst") => {
                 let entries = entries(source, end)?;
@@ -267,7 +287,8 @@ mod tests {
     fn an_edit_says_what_is_played() -> io::Result<()> {
         let found = read(&mut Cursor::new(movie(&[0, 1, 2000, 1024, 0x1_0000])))?;
         let expected = Track { id: 7, timescale: 44_100, played: vec![1024..1024 + 88_200] };
-        assert_eq!(found, Movie { tracks: vec![expected], ..Movie::default() });
+        assert_eq!(found.tracks, [expected]);
+        assert_eq!(found.cut, None);
         Ok(())
     }
 
@@ -289,7 +310,7 @@ mod tests {
     fn a_box_that_reaches_behind_the_end_is_noticed() -> io::Result<()> {
         let mut bytes = movie(&[0, 0]);
         bytes.truncate(60);
-        assert!(read(&mut Cursor::new(bytes))?.truncated);
+        assert!(read(&mut Cursor::new(bytes))?.cut.is_some_and(|end| end > 60));
         Ok(())
     }
 

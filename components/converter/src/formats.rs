@@ -6,17 +6,23 @@
 
 mod avi;
 mod bytes;
+mod corrected;
 mod flv;
 mod frames;
 mod input;
 mod latm;
+mod matroska;
 mod names;
 mod pes;
 mod program;
 mod sniff;
+mod source;
 mod tables;
 mod transport;
+mod wave;
 mod waveform;
+
+use std::io::ErrorKind;
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::AudioCodecParameters;
@@ -33,6 +39,7 @@ use symphonia::core::units::{Duration, TimeBase};
 
 use input::Input;
 pub use names::codec_name;
+use source::Stretched;
 
 /// The reason of the [`Error::DecodeError`] after which a reader goes on: part of the file is missing here.
 pub const GAP: &str = "part of the stream is missing";
@@ -46,38 +53,69 @@ pub enum Unopened {
     Failed(Error),
 }
 
+/// An open file.
+pub struct Opened {
+    /// Its demultiplexer.
+    pub reader: Box<dyn FormatReader>,
+    /// The file does not say where it ends, so that its end may be anywhere.
+    pub endless: bool,
+}
+
+/// What is known of a file by other means.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The file name's extension.
+    pub extension: Option<&'a str>,
+    /// Of MP4 files: the bodies of the boxes `stsd`, by the numbers of their tracks.
+    pub entries: &'a [(u32, Vec<u8>)],
+    /// Of MP4 files: where the file should end, if that is behind its end.
+    pub cut: Option<u64>,
+}
+
 /// Opens a file by what it begins with; the name's extension helps only where that says nothing.
 ///
 /// # Errors
 /// No reader can make sense of it.
-pub fn open(
-    mut source: impl MediaSource + 'static,
-    extension: Option<&str>,
-) -> std::result::Result<Box<dyn FormatReader>, Unopened> {
+pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
     let kind = sniff::kind(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
-    let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    let length = source.byte_len();
+    let cut = match &kind {
+        sniff::Kind::Matroska(file) => file.end.filter(|end| length.is_some_and(|length| length < *end)),
+        _ => known.cut,
+    };
+    let endless = matches!(&kind, sniff::Kind::Matroska(file) if file.end.is_none());
+    let source: Box<dyn MediaSource> = match cut {
+        // Matroska's index is at the end, and to look for it there would be an error.
+        Some(length) => Box::new(Stretched { source, length, seekable: !matches!(kind, sniff::Kind::Matroska(_)) }),
+        None => Box::new(source),
+    };
+    let stream = MediaSourceStream::new(source, Default::default());
     let opened = match kind {
         sniff::Kind::Avi => boxed::<avi::Avi>(stream),
         sniff::Kind::Flv => boxed::<flv::Flv>(stream),
         sniff::Kind::Program => boxed::<program::Program>(stream),
         sniff::Kind::Transport => boxed::<transport::Transport>(stream),
+        sniff::Kind::Wave => boxed::<wave::Wave>(stream),
         sniff::Kind::Refused(name) => return Err(Unopened::Refused(name)),
-        sniff::Kind::Other => {
-            let mut hint = Hint::new();
-            if let Some(extension) = extension {
-                hint.with_extension(extension);
-            }
-            let (format, metadata) = (FormatOptions::default(), MetadataOptions::default());
-            symphonia::default::get_probe().probe(&hint, stream, format, metadata)
-        }
+        sniff::Kind::Matroska(file) => probe(stream, known).map(|reader| corrected::named(reader, &file.audio)),
+        sniff::Kind::Other => probe(stream, known).map(|reader| corrected::movie(reader, known.entries)),
     };
-    opened.map_err(Unopened::Failed)
+    Ok(Opened { reader: opened.map_err(Unopened::Failed)?, endless })
+}
+
+fn probe(stream: MediaSourceStream<'static>, known: Known<'_>) -> Result<Box<dyn FormatReader>> {
+    let mut hint = Hint::new();
+    if let Some(extension) = known.extension {
+        hint.with_extension(extension);
+    }
+    symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
 }
 
 fn boxed<D: Demux + 'static>(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>> {
     let mut input = Input::new(stream);
     let demux = D::open(&mut input)?;
-    Ok(Box::new(Reader { media: media_info::<D>(&demux), input, demux, metadata: MetadataLog::default() }))
+    let media = media_info(&demux);
+    Ok(Box::new(Reader { input, demux, media, metadata: MetadataLog::default(), cut: false }))
 }
 
 fn media_info<D: Demux>(demux: &D) -> MediaInfo {
@@ -105,6 +143,9 @@ trait Demux: Send + Sync + Sized {
     /// The next packet of any audio track. [`GAP`] may be asked again, and so may `ResetRequired`, before which the
     /// tracks have changed.
     fn next(&mut self, input: &mut Input<'_>) -> Result<Option<Packet>>;
+
+    /// No more is to be read: [`Demux::next`] gives what is left.
+    fn end(&mut self);
 }
 
 struct Reader<'s, D> {
@@ -112,6 +153,8 @@ struct Reader<'s, D> {
     demux: D,
     media: MediaInfo,
     metadata: MetadataLog,
+    /// The file ended where it should not; what was read before is still given out.
+    cut: bool,
 }
 
 impl<D: Demux> FormatReader for Reader<'_, D> {
@@ -136,7 +179,15 @@ impl<D: Demux> FormatReader for Reader<'_, D> {
     }
 
     fn next_packet(&mut self) -> Result<Option<Packet>> {
-        self.demux.next(&mut self.input)
+        match self.demux.next(&mut self.input) {
+            Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof && !self.cut => {
+                self.cut = true;
+                self.demux.end();
+                self.next_packet()
+            }
+            Ok(None) if self.cut => Err(end_of_file()),
+            next => next,
+        }
     }
 
     fn into_inner<'s>(self: Box<Self>) -> MediaSourceStream<'s>
@@ -145,6 +196,10 @@ impl<D: Demux> FormatReader for Reader<'_, D> {
     {
         self.input.into_inner()
     }
+}
+
+fn end_of_file() -> Error {
+    Error::IoError(ErrorKind::UnexpectedEof.into())
 }
 
 const fn info(format: FormatId, short_name: &'static str, long_name: &'static str) -> FormatInfo {

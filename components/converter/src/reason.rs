@@ -102,3 +102,41 @@ impl fmt::Display for Warning {
         })
     }
 }
+
+/// A warning as it is told: with how much is missing, if that is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Notice {
+    /// What is wrong.
+    pub warning: Warning,
+    /// Seconds of sound that are not there, or are silent.
+    pub missing: Option<f64>,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.warning.fmt(f)?;
+        let verb = if self.warning == Warning::Gaps { "affected" } else { "missing" };
+        match self.missing {
+            Some(seconds) if seconds >= 59.5 => {
+                let seconds = seconds.round() as u64;
+                write!(f, " {}:{:02} minutes are {verb}.", seconds / 60, seconds % 60)
+            }
+            Some(seconds) if seconds >= 0.05 => write!(f, " {seconds:.1} seconds are {verb}."),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_says_how_much_is_missing_if_that_is_known() {
+        let told = |warning, missing| Notice { warning, missing }.to_string();
+        assert!(told(Warning::EndsEarly, Some(12.34)).ends_with(" converted. 12.3 seconds are missing."));
+        assert!(told(Warning::StopsEarly, Some(125.0)).ends_with(" converted. 2:05 minutes are missing."));
+        assert!(told(Warning::Gaps, Some(0.5)).ends_with(" 0.5 seconds are affected."));
+        assert_eq!(told(Warning::EndsEarly, None), Warning::EndsEarly.to_string());
+    }
+}

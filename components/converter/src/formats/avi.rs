@@ -9,7 +9,7 @@ use symphonia::core::units::TimeBase;
 use super::bytes::{array, le32};
 use super::input::Input;
 use super::waveform::{Packets, Waveform};
-use super::{Demux, GAP, audio_track, info, video_track};
+use super::{Demux, GAP, audio_track, end_of_file, info, video_track};
 
 /// Chunks before the media.
 const MAX_CHUNKS: usize = 4096;
@@ -95,8 +95,7 @@ impl Demux for Avi {
                 let left = left.saturating_sub(u32::try_from(length).unwrap_or(left));
                 self.current = (left > 0 && length > 0).then_some((stream, left, odd));
                 if left > 0 && length == 0 {
-                    self.end();
-                    return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+                    return Err(end_of_file());
                 }
                 if left == 0 && odd {
                     input.skip(1)?;
@@ -105,6 +104,11 @@ impl Demux for Avi {
             }
             self.chunk(input)?;
         }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.streams.iter_mut().flatten().for_each(Packets::end);
     }
 }
 
@@ -165,11 +169,6 @@ impl Avi {
             }
         }
         Ok(())
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        self.streams.iter_mut().flatten().for_each(Packets::end);
     }
 }
 

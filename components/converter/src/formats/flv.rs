@@ -12,7 +12,7 @@ use symphonia::core::units::{Duration, TimeBase, Timestamp};
 use super::bytes::{array, be24, be32, find, u8_at};
 use super::frames::{Coding, Splitter};
 use super::input::Input;
-use super::{Demux, GAP, audio_track, info, names, video_track};
+use super::{Demux, GAP, audio_track, end_of_file, info, names, video_track};
 
 const AUDIO: u8 = 8;
 const VIDEO: u8 = 9;
@@ -95,10 +95,13 @@ impl Demux for Flv {
                 }
                 kind => {
                     has_video |= kind == VIDEO;
-                    input.skip(tag.size as u64)?;
+                    if input.skip(tag.size as u64).is_err() {
+                        break;
+                    }
                 }
             }
-            input.skip(4)?;
+            let again = input.peek(4)?.len();
+            input.consume(again);
         }
         if has_video || flv.tracks.is_empty() {
             flv.tracks.push(video_track(TRACK + 1));
@@ -128,15 +131,18 @@ impl Demux for Flv {
             }
             let Some(tag) = self.tag(input)? else { continue };
             if tag.kind != AUDIO || tag.size > MAX_AUDIO {
-                input.skip(tag.size as u64 + 4)?;
+                input.skip(tag.size as u64)?;
+                let again = input.peek(4)?.len();
+                input.consume(again);
                 continue;
             }
             let body = input.take(tag.size)?;
             if body.len() < tag.size {
-                self.end();
-                return Err(Error::IoError(std::io::ErrorKind::UnexpectedEof.into()));
+                return Err(end_of_file());
             }
-            input.skip(4)?;
+            // The size again; it may be missing at the end.
+            let again = input.peek(4)?.len();
+            input.consume(again);
             self.time = tag.time;
             match (kind(&body), sound(&body)) {
                 // Another codec in mid-stream is not followed.
@@ -149,6 +155,13 @@ impl Demux for Flv {
                 (_, Some(Sound::Setup(setup))) if self.changed(setup) => return Err(Error::ResetRequired),
                 _ => {}
             }
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if let Some(splitter) = &mut self.splitter {
+            splitter.end();
         }
     }
 }
@@ -176,13 +189,6 @@ impl Flv {
             return Err(Error::DecodeError(GAP));
         }
         Ok(None)
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        if let Some(splitter) = &mut self.splitter {
-            splitter.end();
-        }
     }
 
     /// What the decoder has to know, from the first tag that says it.

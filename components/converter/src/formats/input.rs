@@ -3,7 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use symphonia::core::errors::Result;
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSource, MediaSourceStream};
 
 /// The furthest look ahead.
 pub(super) const MAX_PEEK: usize = 1024 * 1024;
@@ -65,11 +65,17 @@ impl<'s> Input<'s> {
         self.at = self.at.saturating_add(count).min(self.window.len());
     }
 
-    /// Goes over bytes, possibly behind the file's end.
+    /// Goes over bytes; behind the file's end is an error.
     pub(super) fn skip(&mut self, count: u64) -> Result<()> {
         match usize::try_from(count) {
             Ok(count) if count <= self.window.len() - self.at => self.consume(count),
-            _ => self.seek(self.position().saturating_add(count))?,
+            _ => {
+                let to = self.position().saturating_add(count);
+                if self.stream.byte_len().is_some_and(|length| to > length) {
+                    return Err(super::end_of_file());
+                }
+                self.seek(to)?;
+            }
         }
         Ok(())
     }

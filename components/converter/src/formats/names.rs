@@ -10,13 +10,17 @@ pub(super) const BLURAY_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"HDM
 pub(super) const DVD_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"lpcm"));
 pub(super) const ENCRYPTED: AudioCodecId = AudioCodecId::new(FourCc::new(*b"enca"));
 pub(super) const GSM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"agsm"));
+pub(super) const IMA_QUICKTIME: AudioCodecId = AudioCodecId::new(FourCc::new(*b"ima4"));
+pub(super) const MACE: AudioCodecId = AudioCodecId::new(FourCc::new(*b"MAC6"));
+pub(super) const MPEG_H: AudioCodecId = AudioCodecId::new(FourCc::new(*b"mhm1"));
 pub(super) const NELLYMOSER: AudioCodecId = AudioCodecId::new(FourCc::new(*b"nmos"));
+pub(super) const QDESIGN: AudioCodecId = AudioCodecId::new(FourCc::new(*b"QDM2"));
 pub(super) const SMPTE_302M: AudioCodecId = AudioCodecId::new(FourCc::new(*b"BSSD"));
 
 /// What to call a codec that cannot be decoded.
 #[must_use]
 pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    const NAMES: [(AudioCodecId, &str); 20] = [
+    const NAMES: [(AudioCodecId, &str); 24] = [
         (codec::CODEC_ID_AAC, "AAC of an unusual kind"),
         (codec::CODEC_ID_OPUS, "Opus"),
         (codec::CODEC_ID_AC3, "Dolby Digital (AC-3)"),
@@ -35,7 +39,11 @@ pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
         (DVD_PCM, "DVD PCM of more than 16 bits"),
         (ENCRYPTED, "encrypted"),
         (GSM, "GSM"),
+        (IMA_QUICKTIME, "QuickTime's ADPCM (IMA 4:1)"),
+        (MACE, "MACE"),
+        (MPEG_H, "MPEG-H 3D Audio"),
         (NELLYMOSER, "Nellymoser"),
+        (QDESIGN, "QDesign Music"),
         (SMPTE_302M, "PCM of SMPTE 302M"),
     ];
     NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)

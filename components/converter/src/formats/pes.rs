@@ -1,10 +1,8 @@
 //! What MPEG's two systems layers have in common (ISO/IEC 13818-1, 2.4.3.6): packets with time stamps that carry an
 //! elementary stream in pieces.
 
-use std::io::ErrorKind;
-
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
-use symphonia::core::errors::{Error, Result};
+use symphonia::core::errors::Result;
 use symphonia::core::formats::Track;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
@@ -213,10 +211,6 @@ impl Streams {
     pub(super) fn tracks(&self) -> impl Iterator<Item = Track> + '_ {
         self.all.iter().filter_map(Elementary::track)
     }
-}
-
-pub(super) fn end_of_file() -> Error {
-    Error::IoError(ErrorKind::UnexpectedEof.into())
 }
 
 /// Goes to the next place that begins with 0, 0, 1 and a stream's number; false at the file's end.

@@ -12,8 +12,8 @@ use symphonia::core::units::{Duration, TimeBase, Timestamp};
 use super::bytes::{be16, u8_at};
 use super::frames::Coding;
 use super::input::Input;
-use super::pes::{Elementary, Given, Streams, end_of_file, next_start};
-use super::{Demux, GAP, audio_track, info, names, pes, video_track};
+use super::pes::{Elementary, Given, Streams, next_start};
+use super::{Demux, GAP, audio_track, end_of_file, info, names, pes, video_track};
 
 /// Bytes looked through for the tracks once one of them is known, and if none is.
 const PROBE: (u64, u64) = (4 << 20, 64 << 20);
@@ -98,6 +98,11 @@ impl Demux for Program {
             }
         }
     }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.streams.end();
+    }
 }
 
 impl Program {
@@ -137,7 +142,6 @@ impl Program {
             (Some(1), Some(id @ (0xbd | 0xc0..=0xdf))) => {
                 let packet = input.take(6 + length)?;
                 if packet.len() < 6 + length {
-                    self.end();
                     return Err(end_of_file());
                 }
                 self.lost = false;
@@ -161,11 +165,6 @@ impl Program {
             }
         }
         Ok(None)
-    }
-
-    fn end(&mut self) {
-        self.ended = true;
-        self.streams.end();
     }
 
     fn audio(&mut self, id: u8, packet: &[u8]) -> Option<Packet> {

@@ -2,12 +2,13 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::transport;
+use super::matroska::{self, Matroska};
+use super::{transport, wave};
 
 /// Bytes looked at.
 const HEAD: u64 = 64 * 1024;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Avi,
     Flv,
@@ -15,6 +16,9 @@ pub(super) enum Kind {
     Program,
     /// MPEG transport stream.
     Transport,
+    /// WAVE that Symphonia does not read.
+    Wave,
+    Matroska(Matroska),
     /// Known and not read.
     Refused(&'static str),
     /// For Symphonia to judge.
@@ -31,7 +35,7 @@ pub(super) fn kind(source: &mut (impl Read + Seek)) -> io::Result<Kind> {
 }
 
 fn of(head: &[u8]) -> Kind {
-    const REFUSED: [(&[u8], &str); 11] = [
+    const REFUSED: [(&[u8], &str); 13] = [
         (&[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11], "Windows Media (ASF, WMA, WMV)"),
         (b"#!AMR", "AMR"),
         (b".RMF", "RealMedia"),
@@ -42,6 +46,8 @@ fn of(head: &[u8]) -> Kind {
         (b"MPCK", "Musepack"),
         (b"MP+", "Musepack"),
         (b"DSD ", "DSD"),
+        (b"riff\x2e\x91\xcf\x11", "Wave64"),
+        (b"#!SILK", "SILK"),
         (&[0x7f, 0xfe, 0x80, 0x01], "DTS"),
     ];
     if let Some((_, name)) = REFUSED.iter().find(|(magic, _)| head.starts_with(magic)) {
@@ -50,6 +56,12 @@ fn of(head: &[u8]) -> Kind {
     let at = |place: usize, magic: &[u8]| head.get(place..).is_some_and(|rest| rest.starts_with(magic));
     if at(0, b"RIFF") && (at(8, b"AVI ") || at(8, b"AVIX")) {
         Kind::Avi
+    } else if at(0, b"OggS") && at(28, b"Speex   ") {
+        Kind::Refused("Speex")
+    } else if wave::is_unusual(head) {
+        Kind::Wave
+    } else if let Some(matroska) = matroska::read(head) {
+        Kind::Matroska(matroska)
     } else if at(0, b"FLV\x01") {
         Kind::Flv
     } else if at(0, &[0, 0, 1, 0xba]) {

@@ -121,6 +121,11 @@ impl Demux for Transport {
             }
         }
     }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.streams.end();
+    }
 }
 
 impl Transport {
@@ -181,8 +186,7 @@ impl Transport {
     fn packet(&mut self, input: &mut Input<'_>) -> Result<()> {
         let window = input.peek(self.stride + 1)?;
         if window.len() < PACKET {
-            self.ended = true;
-            self.streams.end();
+            self.end();
             return Ok(());
         }
         let next = window.get(self.stride).copied();

@@ -24,7 +24,7 @@ const MAX_ERROR: f64 = 0.05;
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) file: &'static str,
-    /// Of ffmpeg, behind the sources of sound and pictures.
+    /// Of ffmpeg, behind the sources of sound and pictures; or with `{sound}` and `{pictures}` where these are to be.
     pub(crate) options: &'static str,
     pub(crate) result: Expected,
 }
@@ -98,6 +98,94 @@ const KINDS: &[Kind] = &[
     heard("MP4, Opus", "opus.mp4", "-c:v mpeg4 -c:a libopus", 2, 40.0),
     heard("MP4, Opus, 5.1", "surround.mp4", concat!("-vn -c:a libopus -mapping_family 1 ", surround!()), 2, 40.0),
     heard("MPEG-TS, Opus", "opus.ts", "-c:v mpeg2video -c:a libopus", 2, 40.0),
+    heard("MP4, AAC", "aac.mp4", "-c:v mpeg4 -c:a aac", 2, 60.0),
+    heard("MP4, moov first", "faststart.mp4", "-c:v mpeg4 -c:a aac -movflags +faststart", 2, 60.0),
+    heard("MP4, fragmented", "fragmented.mp4", "-c:v mpeg4 -c:a aac -movflags +frag_keyframe+empty_moov", 2, 60.0),
+    heard("MP4, MP3", "mp3.mp4", "-c:v mpeg4 -c:a libmp3lame", 2, 60.0),
+    heard("MP4, MP2", "mp2.mp4", "-c:v mpeg4 -c:a mp2", 2, 60.0),
+    heard("MP4, FLAC", "flac.mp4", "-c:v mpeg4 -c:a flac -strict -2", 2, 90.0),
+    heard("MP4, ALAC", "alac.m4a", "-vn -c:a alac", 2, 90.0),
+    heard("MP4, delayed audio", "delayed.mp4", "{pictures} -itsoffset 0.6 {sound} -c:v mpeg4 -c:a aac", 2, 60.0),
+    heard(
+        "MP4, audio as third track",
+        "third.mp4",
+        "{pictures} {sound} -map 0:v -map 0:v -map 1:a -c:v mpeg4 -c:a aac",
+        2,
+        60.0,
+    ),
+    heard("MP4, cut without encoding", "cut.mp4", "{pictures} {sound} -c:v mpeg4 -c:a aac -ss 0.3 -t 2", 2, 60.0),
+    heard(
+        "MP4, unusual time scale",
+        "timescale.mp4",
+        "-c:v mpeg4 -c:a aac -movie_timescale 90000 -video_track_timescale 12345",
+        2,
+        60.0,
+    ),
+    heard("3GP, AAC", "aac.3gp", "-c:v mpeg4 -c:a aac", 2, 60.0),
+    heard("MOV, AAC", "aac.mov", "-c:v mpeg4 -c:a aac", 2, 60.0),
+    heard("MOV, ALAC", "alac.mov", "-c:v mpeg4 -c:a alac", 2, 90.0),
+    heard("MOV, PCM", "pcm.mov", "-c:v mpeg4 -c:a pcm_s16le", 2, 90.0),
+    heard("MOV, PCM, big-endian", "be.mov", "-c:v mpeg4 -c:a pcm_s16be", 2, 90.0),
+    heard("MOV, PCM, 24 bits", "s24.mov", "-c:v mpeg4 -c:a pcm_s24le", 2, 90.0),
+    heard("MOV, PCM, float", "f32.mov", "-c:v mpeg4 -c:a pcm_f32le", 2, 90.0),
+    heard("MOV, MP3", "mp3.mov", "-c:v mpeg4 -c:a libmp3lame", 2, 60.0),
+    heard("MOV, mu-law", "mulaw.mov", "-c:v mpeg4 -c:a pcm_mulaw", 2, 90.0),
+    refused("MOV, IMA ADPCM", "ima.mov", "-c:v mpeg4 -c:a adpcm_ima_qt", "ADPCM"),
+    heard("MKV, AAC", "aac.mkv", "-c:v mpeg4 -c:a aac", 2, 60.0),
+    heard("MKV, MP3", "mp3.mkv", "-c:v mpeg4 -c:a libmp3lame", 2, 60.0),
+    heard("MKV, MP2", "mp2.mkv", "-c:v mpeg4 -c:a mp2", 2, 60.0),
+    heard("MKV, PCM", "pcm.mkv", "-c:v mpeg4 -c:a pcm_s16le", 2, 90.0),
+    heard("MKV, FLAC", "flac.mkv", "-c:v mpeg4 -c:a flac", 2, 90.0),
+    heard("MKV, ALAC", "alac.mkv", "-c:v mpeg4 -c:a alac", 2, 90.0),
+    heard("MKV, Vorbis", "vorbis.mkv", "-c:v mpeg4 -c:a libvorbis", 2, 60.0),
+    heard("MKV, live, AAC", "live.mkv", "-c:v mpeg4 -c:a aac -f matroska -live 1", 2, 60.0),
+    heard("MKV, delayed audio", "delayed.mkv", "{pictures} -itsoffset 0.6 {sound} -c:v mpeg4 -c:a aac", 2, 60.0),
+    heard("WebM, Vorbis", "vorbis.webm", "-c:v libvpx -deadline realtime -c:a libvorbis", 2, 60.0),
+    heard("WebM, live, Vorbis", "live.webm", "-c:v libvpx -deadline realtime -c:a libvorbis -live 1", 2, 60.0),
+    refused("MKV, DTS", "dts.mkv", "-c:v mpeg4 -c:a dca -strict -2", "DTS"),
+    refused("MKV, WMA", "wma.mkv", "-c:v mpeg4 -c:a wmav2", "Windows Media Audio"),
+    refused("MPEG-TS, DTS", "dts.ts", "-c:v mpeg2video -c:a dca -strict -2", "DTS"),
+    refused("MPEG-PS, DTS", "dts.vob", "-c:v mpeg2video -c:a dca -strict -2", "DTS"),
+    refused("AVI, WMA", "wma.avi", "-c:v mpeg4 -c:a wmav2", "Windows Media Audio"),
+    refused("AVI, DTS", "dts.avi", "-c:v mpeg4 -c:a dca -strict -2", "DTS"),
+    refused("DTS", "a.dts", "-vn -c:a dca -strict -2", "DTS"),
+    heard("WAV", "s16.wav", "-vn", 2, 90.0),
+    heard("WAV, 8 bits", "u8.wav", "-vn -c:a pcm_u8", 2, 90.0),
+    heard("WAV, 24 bits", "s24.wav", "-vn -c:a pcm_s24le", 2, 90.0),
+    heard("WAV, 32 bits", "s32.wav", "-vn -c:a pcm_s32le", 2, 90.0),
+    heard("WAV, float", "f32.wav", "-vn -c:a pcm_f32le", 2, 90.0),
+    heard("WAV, 64-bit float", "f64.wav", "-vn -c:a pcm_f64le", 2, 90.0),
+    heard("WAV, A-law", "alaw.wav", "-vn -c:a pcm_alaw", 2, 90.0),
+    heard("WAV, MS ADPCM", "ms.wav", "-vn -c:a adpcm_ms", 2, 60.0),
+    heard("WAV, IMA ADPCM", "ima.wav", "-vn -c:a adpcm_ima_wav", 2, 60.0),
+    heard("WAV, MP3", "mp3.wav", "-vn -c:a libmp3lame", 2, 60.0),
+    heard("WAV, 96 kHz, 24 bits", "96.wav", "-vn -ar 96000 -c:a pcm_s24le", 2, 90.0),
+    heard("WAV, 192 kHz, float", "192.wav", "-vn -ar 192000 -c:a pcm_f32le", 2, 90.0),
+    heard("WAV through a pipe (no length)", "pipe.wav", "-vn -f wav -fflags +bitexact -seekable 0", 2, 90.0),
+    heard("RF64", "rf64.wav", "-vn -rf64 always", 2, 90.0),
+    refused("Wave64", "a.w64", "-vn", "Wave64"),
+    heard("AIFF", "a.aiff", "-vn", 2, 90.0),
+    heard("AIFF, 24 bits", "s24.aiff", "-vn -c:a pcm_s24be", 2, 90.0),
+    heard("AIFF-C, little-endian", "sowt.aiff", "-vn -c:a pcm_s16le", 2, 90.0),
+    heard("AIFF-C, float", "f32.aiff", "-vn -c:a pcm_f32be", 2, 90.0),
+    heard("AIFF-C, mu-law", "mulaw.aiff", "-vn -c:a pcm_mulaw", 2, 90.0),
+    refused("AIFF-C, IMA ADPCM", "ima.aiff", "-vn -c:a adpcm_ima_qt", "in a format we cannot read"),
+    heard("CAF, PCM", "pcm.caf", "-vn -c:a pcm_s16be", 2, 90.0),
+    heard("CAF, ALAC", "alac.caf", "-vn -c:a alac", 2, 90.0),
+    heard("FLAC", "a.flac", "-vn", 2, 90.0),
+    heard("FLAC, 24 bits, 96 kHz", "96.flac", "-vn -ar 96000 -sample_fmt s32", 2, 90.0),
+    heard("Ogg, Vorbis", "a.ogg", "-vn -c:a libvorbis", 2, 60.0),
+    heard("Ogg, FLAC", "flac.oga", "-vn -c:a flac", 2, 90.0),
+    refused("Ogg, Speex", "speex.ogg", "-vn -c:a libspeex -ar 16000 -ac 1", "Speex"),
+    heard("ADTS", "a.aac", "-vn -c:a aac", 2, 60.0),
+    heard("MP3", "a.mp3", "-vn -c:a libmp3lame", 2, 60.0),
+    heard("MP3, VBR", "vbr.mp3", "-vn -c:a libmp3lame -q:a 3", 2, 60.0),
+    heard("MP3, MPEG-2, 22 kHz, mono", "22.mp3", "-vn -c:a libmp3lame -ar 22050 -ac 1", 1, 60.0),
+    heard("MP3, MPEG-2.5, 8 kHz, mono", "8.mp3", "-vn -c:a libmp3lame -ar 8000 -ac 1", 1, 60.0),
+    heard("MP3 without Xing header", "noxing.mp3", "-vn -c:a libmp3lame -write_xing 0", 2, 60.0),
+    heard("MP2", "a.mp2", "-vn -c:a mp2", 2, 60.0),
+    refused("WavPack", "a.wv", "-vn -c:a wavpack", "WavPack"),
+    refused("True Audio", "a.tta", "-vn -c:a tta", "True Audio"),
     refused("ASF, WMA", "wma.wmv", "-c:v wmv2 -c:a wmav2", "Windows Media (ASF, WMA, WMV)"),
 ];
 
@@ -120,7 +208,8 @@ fn kinds() {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(kind) = KINDS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match row(&workshop, kind) {
+                    let row = std::panic::catch_unwind(|| row(&workshop, kind));
+                    match row.unwrap_or_else(|_| Err("panicked".into())) {
                         Ok(row) => rows.lock().expect("rows").push(row),
                         Err(failure) => failures.lock().expect("failures").push(format!("{}: {failure}", kind.name)),
                     }
@@ -129,7 +218,7 @@ fn kinds() {
         }
     });
     let failures = failures.into_inner().expect("failures");
-    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+    assert!(failures.is_empty(), "{} kinds:\n{}", failures.len(), failures.join("\n"));
     let mut rows = rows.into_inner().expect("rows");
     rows.sort_by_key(|row| KINDS.iter().position(|kind| kind.name == row.kind.name));
     document(&rows);
@@ -171,8 +260,17 @@ fn make(workshop: &Workshop, kind: &Kind) -> std::path::PathBuf {
         "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d={SECONDS}"
     );
     let pictures = format!("testsrc2=s=160x120:r=25:d={SECONDS}");
-    let mut arguments = vec!["-f", "lavfi", "-i", &sound, "-f", "lavfi", "-i", &pictures];
-    arguments.extend(kind.options.split_whitespace());
+    let mut arguments = Vec::new();
+    if !kind.options.contains("{sound}") {
+        arguments.extend(["-f", "lavfi", "-i", &sound, "-f", "lavfi", "-i", &pictures]);
+    }
+    for option in kind.options.split_whitespace() {
+        match option {
+            "{sound}" => arguments.extend(["-f", "lavfi", "-i", &sound]),
+            "{pictures}" => arguments.extend(["-f", "lavfi", "-i", &pictures]),
+            option => arguments.push(option),
+        }
+    }
     ffmpeg(arguments.iter().map(OsStr::new).chain([path.as_os_str()]));
     path
 }

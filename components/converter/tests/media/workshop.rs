@@ -7,7 +7,7 @@ use std::process::Command;
 
 use converter::convert::{Conversion, Error};
 use converter::encode::Settings;
-use converter::reason::Warning;
+use converter::reason::Notice;
 use converter::source::Source;
 
 pub(crate) const SECONDS: f64 = 7.3;
@@ -20,7 +20,7 @@ pub(crate) struct Workshop {
 pub(crate) struct Mp3 {
     pub(crate) path: PathBuf,
     pub(crate) seconds: f64,
-    pub(crate) warning: Option<Warning>,
+    pub(crate) warning: Option<Notice>,
 }
 
 impl Workshop {

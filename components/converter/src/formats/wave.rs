@@ -1,0 +1,133 @@
+//! WAVE files that Symphonia's reader refuses: above 4 GiB (RF64, BW64), without a length (written through a pipe), or
+//! with frames inside (MP3, AC-3, AAC).
+
+use symphonia::core::errors::{Error, Result};
+use symphonia::core::formats::well_known::FORMAT_ID_WAVE;
+use symphonia::core::formats::{FormatInfo, Track};
+use symphonia::core::packet::Packet;
+use symphonia::core::units::TimeBase;
+
+use super::bytes::{array, le16, le32};
+use super::input::Input;
+use super::waveform::{Packets, Packing, Waveform};
+use super::{Demux, audio_track, end_of_file, info};
+
+/// Chunks before the sound.
+const MAX_CHUNKS: usize = 1000;
+const PIECE: usize = 64 * 1024;
+
+pub(super) struct Wave {
+    tracks: Vec<Track>,
+    packets: Packets,
+    /// Bytes of sound to come; none: to the file's end.
+    left: Option<u64>,
+    seconds: Option<f64>,
+    ended: bool,
+}
+
+/// Whether a file that begins so is for this reader, as far as is seen of it.
+pub(super) fn is_unusual(head: &[u8]) -> bool {
+    match array(head, 0) {
+        Some(start) if &start == b"RF64" || &start == b"BW64" => return true,
+        Some(start) if &start == b"RIFF" && array(head, 8) == Some(*b"WAVE") => {}
+        _ => return false,
+    }
+    let mut at = 12_usize;
+    while let (Some(id), Some(size)) = (array(head, at), le32(head, at.saturating_add(4))) {
+        match &id {
+            b"fmt " if !matches!(le16(head, at + 8), None | Some(1..=3 | 6 | 7 | 0x11 | 0xfffe)) => return true,
+            b"data" => return size == 0 || size == u32::MAX,
+            _ => {}
+        }
+        at = at.saturating_add(8).saturating_add(size as usize).saturating_add(size as usize & 1);
+    }
+    false
+}
+
+impl Demux for Wave {
+    const INFO: FormatInfo = info(FORMAT_ID_WAVE, "wave", "Waveform Audio File Format");
+
+    fn open(input: &mut Input<'_>) -> Result<Self> {
+        input.skip(12)?;
+        let mut long = None;
+        let mut waveform = None;
+        for _ in 0..MAX_CHUNKS {
+            let head = input.peek(24)?;
+            let (Some(id), Some(size)) = (array(head, 0), le32(head, 4)) else { break };
+            match &id {
+                b"ds64" => long = array(head, 16).map(u64::from_le_bytes),
+                b"fmt " => {
+                    waveform = Waveform::parse(input.peek(8 + size.min(4096) as usize)?.get(8..).unwrap_or_default())
+                }
+                b"data" => {
+                    input.consume(8);
+                    let Some(waveform) = waveform else { break };
+                    let left = match size {
+                        u32::MAX => long,
+                        0 => None,
+                        size => Some(u64::from(size)),
+                    };
+                    return Self::new(waveform, left);
+                }
+                _ => {}
+            }
+            input.skip(8 + u64::from(size) + u64::from(size & 1))?;
+        }
+        Err(Error::DecodeError("wave: no sound"))
+    }
+
+    fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        self.seconds
+    }
+
+    fn next(&mut self, input: &mut Input<'_>) -> Result<Option<Packet>> {
+        loop {
+            if let Some(packet) = self.packets.next() {
+                return Ok(Some(packet));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let wanted = self.left.map_or(PIECE, |left| usize::try_from(left).unwrap_or(PIECE).min(PIECE));
+            let piece = input.peek(wanted)?;
+            let count = piece.len();
+            self.packets.push(piece);
+            input.consume(count);
+            self.left = self.left.map(|left| left.saturating_sub(count as u64));
+            if count == 0 {
+                if self.left.is_some_and(|left| left > 0) {
+                    return Err(end_of_file());
+                }
+                self.end();
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.packets.end();
+    }
+}
+
+impl Wave {
+    fn new(waveform: Waveform, left: Option<u64>) -> Result<Self> {
+        let base = TimeBase::try_from_recip(waveform.rate).ok_or(Error::DecodeError("wave: sample rate"))?;
+        let seconds = match waveform.packing {
+            Packing::Blocks { bytes, samples } => {
+                left.map(|left| left as f64 / f64::from(bytes) * f64::from(samples) / f64::from(waveform.rate))
+            }
+            _ => None,
+        };
+        Ok(Self {
+            packets: Packets::new(0, waveform.packing),
+            tracks: vec![audio_track(0, waveform.params, base, None)],
+            left,
+            seconds,
+            ended: false,
+        })
+    }
+}
