@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{Fixture, manifest};
-use crate::support::operator::{api, json, refused, request, run, text, token};
+use crate::support::operator::{api, json, metric, refused, request, run, text, token};
 use crate::support::server::{Launch, Server, binary};
 use crate::support::{eventually, workspace};
 
@@ -283,12 +283,6 @@ async fn the_document_describes_the_api() {
             assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
         }
     }
-}
-
-/// The value of a metric's line that begins so.
-fn metric(text: &str, start: &str) -> f64 {
-    let line = text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {text}"));
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{line}"))
 }
 
 #[tokio::test]

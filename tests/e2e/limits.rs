@@ -141,7 +141,7 @@ async fn who_finds_all_permits_taken_waits_and_then_is_told_to_come_again() {
     .await;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(&refused.headers()["retry-after"], "1");
-    fixture.server.log.line_with(&["a request was refused", "limits.waiting"]);
+    fixture.server.log.line_with(&["requests are refused", "limits.waiting"]);
     assert!(!waiting.is_finished());
     assert_eq!(get(&fixture, "other/environment/-").await.status(), StatusCode::OK, "others have their own");
     drop(held);

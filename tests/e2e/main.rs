@@ -6,8 +6,8 @@
 //! - [`choices`], [`events`], [`cancel`]: what users choose for each upload, watch and stop;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`admin`]: what operators see and do;
-//! - [`grants`], [`limits`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`]: what the host promises to
-//!   any component;
+//! - [`grants`], [`limits`], [`overload`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`], [`stopping`]:
+//!   what the host promises to any component;
 //! - HTTPS: [`tls`]; traces and logs: [`telemetry`]; `tessera doctor`: [`doctor`];
 //! - [`spin`]: what components of Spin's SDKs find here;
 //! - [`variables`]: where variables get their values;
@@ -37,11 +37,13 @@ mod http;
 mod limits;
 mod memory;
 mod network;
+mod overload;
 mod queue;
 mod spin;
 mod spin_binaries;
 mod spin_http;
 mod start;
+mod stopping;
 mod story;
 mod support;
 mod swap;

@@ -13,8 +13,9 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::support::client::Visitor;
+use crate::support::fixtures::Fixture;
 use crate::support::server::Launch;
-use crate::support::{eventually, mail, media};
+use crate::support::{eventually, mail, media, operator};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -91,4 +92,36 @@ async fn one_trace_from_the_upload_to_the_mail() {
         text.into_iter().any(|text| text.contains("tessera.work.ended") && text.contains("converter")).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_components_print_bears_the_ids_of_their_request() {
+    let fixture = Fixture::start(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n\
+         [component.probe.tool.tessera]\nreuse = { requests = 100, concurrent = 10 }\n",
+    );
+    let get = |path: &str, id: &str| {
+        let request = reqwest::Client::new().get(format!("{}/probe/{path}", fixture.server.url));
+        request.header("x-request-id", id).header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01")).send()
+    };
+    // Others are in the same instance meanwhile.
+    let others = ["other-1", "other-2"].map(|id| tokio::spawn(get("hang/-", id)));
+    let state = fixture.directory.path();
+    eventually("the others are in", async || {
+        (operator::metric_of(state, "tessera_http_requests_in_flight", "probe").await == 2.0).then_some(())
+    })
+    .await;
+    for id in ["mine-1", "mine-2"] {
+        assert_eq!(get(&format!("print/-?{id}"), id).await.unwrap().status(), 200);
+        for output in ["stdout", "stderr"] {
+            let line = fixture.server.log.line_with(&[&format!("{id} to {output}")]);
+            assert!(line.contains(&format!("request_id={id} trace_id={TRACE}")), "{line}");
+        }
+    }
+    assert!(operator::metric_of(state, "tessera_instances_created_total", "probe").await <= 2.0, "they shared them");
+    let lines = operator::text(state, &["logs", "probe", "--json"]);
+    let line = lines.lines().find(|line| line.contains("mine-2 to stdout")).expect("the line");
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["fields"]["request_id"], &line["fields"]["trace_id"]), (&"mine-2".into(), &TRACE.into()));
+    others.iter().for_each(tokio::task::JoinHandle::abort);
 }

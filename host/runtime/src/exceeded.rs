@@ -20,6 +20,8 @@ pub(crate) enum Exceeded {
         "component `{component}` has too much work: {concurrency} calls at a time and {waiting} more that wait (`limits.concurrency` and `limits.waiting` in `[component.{component}.tool.tessera]`)"
     )]
     Work { component: Arc<str>, concurrency: usize, waiting: usize },
+    #[error("there is no room for another instance of component `{component}`: {most} are at work")]
+    Instances { component: Arc<str>, most: usize },
     #[error(
         "the response of component `{component}` is longer than {limit} (`limits.response_body` in `[component.{component}.tool.tessera]`)"
     )]
@@ -29,6 +31,6 @@ pub(crate) enum Exceeded {
 impl Exceeded {
     /// Whether it refused work before any began.
     pub(crate) fn is_overload(&self) -> bool {
-        matches!(self, Self::Work { .. })
+        matches!(self, Self::Work { .. } | Self::Instances { .. })
     }
 }

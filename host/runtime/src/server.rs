@@ -6,6 +6,7 @@
 //! component may take.
 
 mod connection;
+mod flow;
 mod limits;
 pub(crate) mod redirect;
 pub(crate) mod tls;
@@ -63,7 +64,7 @@ pub(crate) async fn serve<A, F, B>(
 ) where
     A: Fn(Peer, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let protocols = Arc::new(limits.protocols());
     let connections = Arc::new(Semaphore::new(limits.connections));
@@ -117,3 +118,6 @@ async fn accept(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,8 @@ pub(crate) struct Exceeded {
     pub(crate) cpu_time: Counter,
     /// Instances ended because they needed too much memory.
     pub(crate) memory: Counter,
+    /// Work refused or put off because the host had no room for another instance.
+    pub(crate) instances: Counter,
     /// Requests refused because their bodies were too long.
     pub(crate) request_body: Counter,
     /// Responses refused or cut off because their bodies were too long.

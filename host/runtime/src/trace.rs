@@ -12,6 +12,6 @@ mod span;
 mod tasks;
 
 pub(crate) use self::context::Context;
-pub(crate) use self::current::{current, scope};
+pub(crate) use self::current::{current, enter, scope};
 pub(crate) use self::span::{Kind, Recorder, Span, Value, Work, record};
 pub(crate) use self::tasks::{Tasks, follow};

@@ -51,3 +51,20 @@ pub(crate) fn api(state: &Path) -> String {
 pub(crate) fn request(state: &Path, method: Method, path: &str) -> RequestBuilder {
     reqwest::Client::new().request(method, format!("{}{path}", api(state))).bearer_auth(token(state))
 }
+
+/// The value of a metric's line that begins so.
+pub(crate) fn metric(text: &str, start: &str) -> f64 {
+    let line = text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}: {text}"));
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+}
+
+/// All metrics, as Prometheus reads them.
+pub(crate) async fn metrics(state: &Path) -> String {
+    let answer = reqwest::get(format!("{}/metrics", api(state))).await.expect("an answer");
+    answer.text().await.expect("text")
+}
+
+/// The value of a component's metric.
+pub(crate) async fn metric_of(state: &Path, name: &str, component: &str) -> f64 {
+    metric(&metrics(state).await, &format!("{name}{{component=\"{component}\",version=\""))
+}

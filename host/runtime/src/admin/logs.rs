@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Context;
 use super::http::{Problem, Query, flag, number, present};
+use crate::trace;
 
 /// What is kept: so many lines, and so many bytes of them.
 const MAX_LINES: usize = 10_000;
@@ -121,6 +122,10 @@ impl<S: Subscriber> Layer<S> for Logs {
         let metadata = event.metadata();
         let mut texts = Texts::default();
         event.record(&mut texts);
+        if let Some(work) = trace::current() {
+            texts.fields.insert("request_id".into(), work.request_id().to_string());
+            texts.fields.insert("trace_id".into(), work.trace_id().to_string());
+        }
         self.add(Line {
             time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
             level: metadata.level().to_string(),

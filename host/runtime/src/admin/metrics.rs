@@ -114,6 +114,9 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("tessera_rejected", "Requests and calls refused because too much was in flight", |stats| stats.rejected.get()),
     ("tessera_cpu_time_exceeded", "Instances ended at limits.cpu_time", |stats| stats.exceeded.cpu_time.get()),
     ("tessera_memory_exceeded", "Instances ended at limits.memory", |stats| stats.exceeded.memory.get()),
+    ("tessera_instances_exceeded", "Work refused or put off for want of room for an instance", |stats| {
+        stats.exceeded.instances.get()
+    }),
     ("tessera_request_body_exceeded", "Requests refused at limits.request_body", |stats| {
         stats.exceeded.request_body.get()
     }),

@@ -17,7 +17,17 @@ pub(crate) struct Admission {
     waiting: AtomicUsize,
     most: usize,
     failures: Mutex<Failures>,
+    refusals: Mutex<Refusals>,
 }
+
+/// How often work was refused since the log said so.
+struct Refusals {
+    told: Option<Instant>,
+    count: u64,
+}
+
+/// The log says at most this often that work is refused.
+const TELL: Duration = Duration::from_secs(1);
 
 /// How often a component failed of late.
 struct Failures {
@@ -49,6 +59,7 @@ impl Admission {
             waiting: AtomicUsize::new(0),
             most: limits.waiting,
             failures: Mutex::new(Failures { since: Instant::now(), count: 0 }),
+            refusals: Mutex::new(Refusals { told: None, count: 0 }),
         }
     }
 
@@ -61,6 +72,18 @@ impl Admission {
         }
         failures.count = failures.count.saturating_add(1);
         if failures.count > TOLERATED { PENALTY } else { Duration::ZERO }
+    }
+
+    /// Work was refused. If it is time to say so in the log again: how often that happened since the
+    /// last time. A line for each would let an overload fill the log.
+    pub(crate) fn refused(&self) -> Option<u64> {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.count = refusals.count.saturating_add(1);
+        if refusals.told.is_some_and(|told| told.elapsed() < TELL) {
+            return None;
+        }
+        refusals.told = Some(Instant::now());
+        Some(std::mem::take(&mut refusals.count))
     }
 
     /// A permit for one call, at once or when it is its turn.
@@ -105,6 +128,14 @@ mod tests {
             assert_eq!(admission.failed(), Duration::ZERO);
         }
         assert_eq!(admission.failed(), PENALTY);
+    }
+
+    #[test]
+    fn the_log_is_told_of_refusals_now_and_then() {
+        let admission = Admission::new("a".into(), &Limits::default());
+        assert_eq!((0..100).filter_map(|_| admission.refused()).collect::<Vec<_>>(), [1]);
+        admission.refusals.lock().unwrap().told = None;
+        assert_eq!(admission.refused(), Some(100));
     }
 
     #[test]

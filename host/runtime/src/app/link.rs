@@ -6,11 +6,12 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem, Type};
 use wasmtime::component::{Component as Compiled, Linker, Val};
 use wasmtime::error::Context as _;
-use wasmtime::{AsContextMut as _, Engine, Result, StoreContextMut, bail, format_err};
+use wasmtime::{AsContextMut as _, Engine, PoolConcurrencyLimitError, Result, StoreContextMut, bail, format_err};
 
 use super::life::CutOff;
 use super::{App, unsupported};
 use crate::bindings::{self, legacy_http, snapshots};
+use crate::engine::MAX_INSTANCES;
 use crate::exceeded::Exceeded;
 use crate::manifest::Limits;
 use crate::network::{self, SessionView as _};
@@ -213,7 +214,13 @@ impl Call {
             let cpu = Arc::clone(&store.data().cpu);
             cpu.allow(limits.cpu_time.unwrap_or(Limits::CPU_TIME));
             let compute = async {
-                let instance = callee.pre.instantiate_async(&mut store).await?;
+                let instance = callee.pre.instantiate_async(&mut store).await.map_err(|error| {
+                    if !error.is::<PoolConcurrencyLimitError>() {
+                        return error;
+                    }
+                    callee.stats.exceeded.instances.increment();
+                    Exceeded::Instances { component: Arc::clone(&callee.id), most: MAX_INSTANCES as usize }.into()
+                })?;
                 let function = instance.get_func(&mut store, function).context("the export is not a function")?;
                 let mut results = vec![Val::Bool(false); count];
                 store

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
+use super::flow::{Flow, Watched};
 use super::{Limits, Peer};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -34,20 +35,29 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     A: Fn(Peer, Request<Incoming>) -> F + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Error>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Error>> + Send + Unpin + 'static,
 {
     let mut stream = TimeoutWriter::new(stream);
     stream.set_timeout(Some(limits.write));
     let busy = Arc::new(AtomicBool::new(false));
     let began = Arc::clone(&busy);
-    let service = service_fn(move |request| {
+    let flow = Flow::new();
+    let flowing = Arc::clone(&flow);
+    let service = service_fn(move |request: Request<Incoming>| {
         began.store(true, Relaxed);
+        let flow = (request.version() == Version::HTTP_2).then(|| Arc::clone(&flowing));
         let response = answer(peer, request);
-        async move { Ok::<_, Infallible>(response.await) }
+        async move {
+            Ok::<_, Infallible>(response.await.map(|body| match flow {
+                Some(flow) => flow.watch(body),
+                None => Watched::unwatched(body),
+            }))
+        }
     });
     let mut connection = pin!(protocols.serve_connection(TokioIo::new(Box::pin(stream)), service));
     // What is sent before the protocol is known has no timeout of its own in hyper.
     let mut look = pin!(tokio::time::sleep(limits.header));
+    let mut stuck = pin!(tokio::time::sleep(limits.write));
     let mut first = true;
     let mut closing = false;
     loop {
@@ -62,6 +72,12 @@ where
                 }
                 first = false;
                 look.as_mut().reset(tokio::time::Instant::now() + limits.idle);
+            }
+            () = stuck.as_mut() => {
+                if flow.is_stuck(limits.write) {
+                    return Err("the client takes nothing of an answer".into());
+                }
+                stuck.as_mut().reset(tokio::time::Instant::now() + limits.write / 4);
             }
         }
         if closing {

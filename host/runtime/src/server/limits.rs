@@ -60,7 +60,8 @@ impl Limits {
             .timer(TokioTimer::new())
             .header_read_timeout(self.header)
             .max_buf_size(usize::try_from(self.header_bytes).unwrap_or(usize::MAX))
-            .pipeline_flush(true);
+            // It would buffer an answer without bound for a client that does not read.
+            .pipeline_flush(false);
         server
             .http2()
             .timer(TokioTimer::new())

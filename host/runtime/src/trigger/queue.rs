@@ -11,6 +11,7 @@ use tessera_capability::{Error, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmtime::PoolConcurrencyLimitError;
 
 use crate::app::App;
 use crate::bindings::Rejection;
@@ -21,6 +22,9 @@ use crate::trace::{self, Context, Kind, Span};
 /// How long a lease lasts; it is renewed at a third of it. After a crash of the process a message
 /// waits at most this long on an engine that other processes share.
 const LEASE: Duration = Duration::from_secs(30);
+
+/// A delivery for which there was no room is given back after this.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// How long one call waits for messages.
 const WAIT: Duration = Duration::from_secs(20);
@@ -203,6 +207,14 @@ impl Work {
             result = tokio::time::timeout(timeout, call) => result,
             () = component.life.cut_off() => return Outcome::Returned,
         };
+        if let Ok(Err(error)) = &result
+            && error.is::<PoolConcurrencyLimitError>()
+        {
+            component.stats.exceeded.instances.increment();
+            tracing::warn!(component = &*component.id, "no room for another instance: {error:#}");
+            tokio::time::sleep(ROOM).await;
+            return Outcome::Returned;
+        }
         running.ended(matches!(result, Ok(Ok(Ok(())))));
         match result {
             Ok(Ok(Ok(()))) => Outcome::Handled,

@@ -14,12 +14,16 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tessera_capability::redis::{Client, Message};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use wasmtime::PoolConcurrencyLimitError;
 
 use crate::app::App;
 use crate::stats::Running;
 
 /// How many messages of one server are handled at the same time; the others wait at the server.
 const AT_A_TIME: usize = 256;
+
+/// A message for which there was no room for an instance is tried again after this.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// A subscription that lasted this long was a good one: the next attempt comes soon again.
 const GOOD: Duration = Duration::from_secs(30);
@@ -115,10 +119,19 @@ async fn handle(app: &App, id: &str, message: Message) {
     let running = Running::delivery(&component.stats);
     let timeout = component.limits.timeout;
     let call = async {
-        let mut store = component.store()?;
-        let cpu = Arc::clone(&store.data().cpu);
-        cpu.allow(component.limits.cpu_time.unwrap_or(timeout));
-        cpu.measure(subscriber.call(&mut store, message)).await
+        loop {
+            let mut store = component.store()?;
+            let cpu = Arc::clone(&store.data().cpu);
+            cpu.allow(component.limits.cpu_time.unwrap_or(timeout));
+            match cpu.measure(subscriber.call(&mut store, message.clone())).await {
+                Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                    component.stats.exceeded.instances.increment();
+                    tracing::warn!(component = id, channel, "no room for another instance: {error:#}");
+                    tokio::time::sleep(ROOM).await;
+                }
+                result => break result,
+            }
+        }
     };
     let result = tokio::select! {
         result = tokio::time::timeout(timeout, call) => result,

@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, SetOnce};
 
 use super::shared::{End, Shared};
 use crate::trace;
+
+/// How long a component has to clean up after a client that went away without an answer.
+pub(super) const ABANDONED: Duration = Duration::from_secs(5);
 
 /// The last time that something moved, readable without a lock.
 #[derive(Default)]
@@ -38,14 +41,24 @@ pub(crate) struct Activity {
     own: Last,
     instance: OnceLock<Arc<Shared>>,
     too_large: Notify,
+    abandoned: SetOnce<()>,
     depth: u8,
+    /// Its place among those in flight: taken as long as anybody works for it.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Activity {
     /// Of a request that so many calls between components led to.
-    pub(super) fn at_depth(depth: u8) -> Self {
-        let context = trace::current();
-        Self { context, own: Last::default(), instance: OnceLock::new(), too_large: Notify::new(), depth }
+    pub(super) fn at_depth(depth: u8, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            context: trace::current(),
+            own: Last::default(),
+            instance: OnceLock::new(),
+            too_large: Notify::new(),
+            abandoned: SetOnce::new(),
+            depth,
+            _permit: permit,
+        }
     }
 
     pub(super) fn depth(&self) -> u8 {
@@ -64,6 +77,9 @@ impl Activity {
         // A request is accepted once; a second time would change nothing.
         if self.instance.set(Arc::clone(instance)).is_ok() {
             instance.join();
+            if self.abandoned.get().is_some() {
+                instance.abandon();
+            }
         }
     }
 
@@ -87,15 +103,56 @@ impl Activity {
         self.too_large.notified().await;
     }
 
-    /// Ends when nothing has moved for `timeout`.
+    /// Nobody waits for an answer any more.
+    pub(super) fn abandon(&self) {
+        // Once is enough.
+        _ = self.abandoned.set(());
+        if let Some(instance) = self.instance.get() {
+            instance.abandon();
+        }
+    }
+
+    /// Ends when nothing has moved for `timeout`, or a while after the client went away.
     pub(super) async fn stalled(self: Arc<Self>, timeout: Duration) {
         let start = Instant::now();
-        loop {
-            let deadline = self.own.deadline(start, timeout);
-            if deadline <= Instant::now() {
-                return;
+        let moves = async {
+            loop {
+                let deadline = self.own.deadline(start, timeout);
+                if deadline <= Instant::now() {
+                    return;
+                }
+                tokio::time::sleep_until(deadline.into()).await;
             }
-            tokio::time::sleep_until(deadline.into()).await;
+        };
+        let is_wanted = async {
+            self.abandoned.wait().await;
+            tokio::time::sleep(ABANDONED).await;
+        };
+        tokio::select! {
+            () = moves => {}
+            () = is_wanted => {}
+        }
+    }
+}
+
+/// Whoever waits for an answer; dropped before [`Self::answered`], it is a client that went away.
+pub(super) struct Waiting(Option<Arc<Activity>>);
+
+impl Waiting {
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
+        Self(Some(Arc::clone(activity)))
+    }
+
+    /// There is an answer.
+    pub(super) fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(activity) = &self.0 {
+            activity.abandon();
         }
     }
 }

@@ -9,12 +9,11 @@ use bytesize::ByteSize;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt as _, Empty};
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{Error, PoolConcurrencyLimitError, WasmBacktrace};
 use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPanicError};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use super::activity::Activity;
+use super::activity::{Activity, Waiting};
 use super::body::{RequestBody, ResponseBody};
 use super::handler::Handler;
 use super::shared::{Cause, End};
@@ -70,13 +69,14 @@ where
 {
     let running = Running::request(&component.stats);
     match attempt(component, handler, request).await {
-        Ok((response, activity, permit)) => {
+        Ok((response, activity)) => {
             running.answered(response.status().as_u16());
             let limit = component.limits.response_body;
             Ok(response.map(|body| {
+                let length = body.size_hint().exact();
                 let component = Arc::clone(component);
-                let guard = (permit, running);
-                ResponseBody { body, activity, component, limit, left: limit, _guard: guard }.boxed_unsync()
+                ResponseBody { body, activity, component, limit, left: limit, length, ended: false, _running: running }
+                    .boxed_unsync()
             }))
         }
         Err(refused) => {
@@ -96,7 +96,7 @@ async fn attempt<B>(
     component: &Arc<Component>,
     handler: &Handler,
     request: Request<B>,
-) -> Result<(Response<WasiBody>, Arc<Activity>, OwnedSemaphorePermit), Refused>
+) -> Result<(Response<WasiBody>, Arc<Activity>), Refused>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     HttpError: From<B::Error>,
@@ -113,7 +113,8 @@ where
     };
     let (parts, body) = request.into_parts();
     let depth = parts.extensions.get::<Depth>().map_or(0, |depth| depth.0);
-    let activity = Arc::new(Activity::at_depth(depth));
+    let activity = Arc::new(Activity::at_depth(depth, permit));
+    let waiting = Waiting::new(&activity);
     let handle = |body| handler.handle(component, Arc::clone(&activity), Request::from_parts(parts, body));
     let result = if body.is_end_stream() {
         handle(Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync()).await
@@ -125,6 +126,7 @@ where
             result = handle(body.boxed_unsync()) => result,
         }
     };
+    waiting.answered();
     let response = match result {
         Ok(response) => response,
         Err(error) => {
@@ -140,7 +142,7 @@ where
         let exceeded = Exceeded::ResponseBody { component: Arc::clone(&component.id), limit: ByteSize(limit) };
         return Err(refused(component, &Cause::Exceeded(exceeded)));
     }
-    Ok((response, activity, permit))
+    Ok((response, activity))
 }
 
 fn too_large(component: &Component) -> Refused {
@@ -154,6 +156,9 @@ fn too_large(component: &Component) -> Refused {
 async fn failed(component: &Component, activity: &Activity, error: &Error) -> Refused {
     if let Some(error) = error.downcast_ref::<InstantiationError<Arc<Activity>>>() {
         return not_started(component, &error.error);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return not_started(component, error);
     }
     if error.is::<ExpirationError>() {
         return refused(component, &Cause::Late);
@@ -180,10 +185,10 @@ async fn failed(component: &Component, activity: &Activity, error: &Error) -> Re
 
 /// What a request is told whose instance ended.
 fn together(end: &End) -> Refused {
-    match end.cause {
-        Cause::Late => Refused::Late,
+    match &end.cause {
+        Cause::Late | Cause::Abandoned => Refused::Late,
         Cause::CutOff => Refused::CutOff,
-        Cause::Exceeded(Exceeded::Work { .. }) => Refused::Overload,
+        Cause::Exceeded(exceeded) if exceeded.is_overload() => Refused::Overload,
         _ if end.requests > 1 => Refused::FailedTogether,
         Cause::Exceeded(_) | Cause::Trap => Refused::Failed,
     }
@@ -191,8 +196,11 @@ fn together(end: &End) -> Refused {
 
 /// There is no instance, so nothing has run.
 fn not_started(component: &Component, error: &Error) -> Refused {
-    if error.is::<PoolConcurrencyLimitError>() {
-        tracing::warn!(component = &*component.id, "no room for another instance: {error:#}");
+    if error.is::<PoolConcurrencyLimitError>() || error.downcast_ref().is_some_and(Exceeded::is_overload) {
+        component.stats.exceeded.instances.increment();
+        if let Some(refused) = component.admission.refused() {
+            tracing::warn!(component = &*component.id, refused, "no room for another instance: {error:#}");
+        }
         return Refused::Overload;
     }
     tracing::error!(component = &*component.id, "cannot instantiate: {error:?}");
@@ -201,7 +209,7 @@ fn not_started(component: &Component, error: &Error) -> Refused {
 
 fn refused(component: &Component, cause: &Cause) -> Refused {
     match cause {
-        Cause::Late => {
+        Cause::Late | Cause::Abandoned => {
             tracing::error!(component = &*component.id, "{}", super::instances::LATE);
             Refused::Late
         }
@@ -209,8 +217,10 @@ fn refused(component: &Component, cause: &Cause) -> Refused {
             tracing::warn!(component = &*component.id, "{CutOff}");
             Refused::CutOff
         }
-        Cause::Exceeded(exceeded @ Exceeded::Work { .. }) => {
-            tracing::warn!(component = &*component.id, "a request was refused: {exceeded}");
+        Cause::Exceeded(exceeded) if exceeded.is_overload() => {
+            if let Some(refused) = component.admission.refused() {
+                tracing::warn!(component = &*component.id, refused, "requests are refused: {exceeded}");
+            }
             Refused::Overload
         }
         Cause::Exceeded(exceeded @ Exceeded::ResponseBody { .. }) => {

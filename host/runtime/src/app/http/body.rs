@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use bytesize::ByteSize;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 use super::activity::Activity;
@@ -64,14 +63,18 @@ where
     }
 }
 
-/// A response's body, as the client reads it. Keeps the request's permit until it is dropped.
+/// A response's body, as the client reads it. Keeps the request in flight until it is dropped.
 pub(super) struct ResponseBody {
     pub(super) body: WasiBody,
     pub(super) activity: Arc<Activity>,
     pub(super) component: Arc<Component>,
     pub(super) limit: u64,
     pub(super) left: u64,
-    pub(super) _guard: (OwnedSemaphorePermit, Running),
+    /// As announced.
+    pub(super) length: Option<u64>,
+    /// Whether its end was read.
+    pub(super) ended: bool,
+    pub(super) _running: Running,
 }
 
 impl Body for ResponseBody {
@@ -84,6 +87,7 @@ impl Body for ResponseBody {
         if frame.is_ready() {
             this.activity.touch();
         }
+        this.ended = matches!(frame, Poll::Ready(None | Some(Err(_))));
         match &frame {
             Poll::Ready(Some(Ok(data))) if !count(&mut this.left, data) => {
                 let exceeded =
@@ -106,5 +110,15 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // Whoever knows the length does not ask for the end.
+        let whole = self.length.is_some_and(|length| self.limit.saturating_sub(self.left) >= length);
+        if !self.ended && !whole && !self.body.is_end_stream() {
+            self.activity.abandon();
+        }
     }
 }

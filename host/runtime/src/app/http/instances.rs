@@ -15,16 +15,20 @@ use wasmtime_wasi_http::handler::{
     HandlerState, Instance, ProxyPre, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
 
-use super::activity::Activity;
+use super::activity::{ABANDONED, Activity};
 use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
 use crate::app::life::{CutOff, Life, Stage};
+use crate::exceeded::Exceeded;
 use crate::manifest::{Limits, Reuse};
 use crate::network::SessionView as _;
 use crate::state::State;
 
 /// An instance without work is kept this long for the next request.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// How often an instance is looked at that a client has left.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the log says about whoever does not answer.
 pub(super) const LATE: &str = "no answer within the time limit (`limits.timeout` in the manifest)";
@@ -52,7 +56,13 @@ impl HandlerState for Instances {
     type WorkerState = Serving;
 
     async fn instantiate(&self) -> Result<Instance<State, Expiration, Serving>> {
-        let timeout = self.component.limits.timeout;
+        let limits = &self.component.limits;
+        // Instances may go on after their answers, or after their clients; not any number of them.
+        let most = limits.concurrency.saturating_mul(2);
+        if self.component.stats.instances.get() >= most as u64 {
+            return Err(Exceeded::Instances { component: Arc::clone(&self.component.id), most }.into());
+        }
+        let timeout = limits.timeout;
         let cpu_time = self.component.limits.cpu_time.unwrap_or(Limits::CPU_TIME);
         let mut store = self.component.store()?;
         let cpu = Arc::clone(&store.data().cpu);
@@ -108,16 +118,24 @@ impl WorkerExpiration for Expiration {
             self.awaited = Some((stage, end));
         }
         loop {
+            let (abandoned, alone) = self.shared.is_abandoned();
+            let abandoned = abandoned && status == WorkerStatus::PostReturn;
             let deadline = match status {
                 WorkerStatus::Idle => start + IDLE,
+                // Nobody waits for what it still does.
+                WorkerStatus::PostReturn if abandoned && alone => {
+                    self.shared.last.deadline(start, self.timeout.min(ABANDONED))
+                }
                 WorkerStatus::Requests | WorkerStatus::PostReturn => self.shared.last.deadline(start, self.timeout),
             };
             if deadline <= Instant::now() {
                 if status != WorkerStatus::Idle {
-                    self.shared.ends(Cause::Late);
+                    self.shared.ends(if abandoned { Cause::Abandoned } else { Cause::Late });
                 }
                 return Poll::Ready(());
             }
+            // The last of the others may leave without waking anybody.
+            let deadline = if abandoned { deadline.min(Instant::now() + LOOK) } else { deadline };
             if self.sleep.deadline() != deadline.into() {
                 self.sleep.as_mut().reset(deadline.into());
             }
@@ -168,6 +186,9 @@ impl WorkerState for Serving {
         if let Err(error) = result {
             self.shared.ends(error.downcast_ref().cloned().map_or(Cause::Trap, Cause::Exceeded));
             match self.shared.end() {
+                Some(End { cause: Cause::Abandoned, .. }) => {
+                    tracing::debug!(component = &*self.component, "an instance ended that nobody waited for");
+                }
                 Some(End { cause: Cause::Late, requests }) => {
                     tracing::error!(component = &*self.component, requests, "{LATE}");
                 }

@@ -1,7 +1,7 @@
 //! What the requests in one instance share: its CPU time, and its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::SetOnce;
@@ -20,6 +20,8 @@ pub(super) enum Cause {
     Late,
     /// Its version was replaced, and has had its time to drain.
     CutOff,
+    /// Its clients went away.
+    Abandoned,
     /// It had too much of something.
     Exceeded(Exceeded),
     /// It trapped.
@@ -39,17 +41,34 @@ pub(super) struct Shared {
     pub(super) last: Last,
     pub(super) cpu: Arc<Meter>,
     requests: AtomicUsize,
+    abandoned: AtomicBool,
     end: SetOnce<End>,
 }
 
 impl Shared {
     pub(super) fn new(cpu: Arc<Meter>) -> Self {
-        Self { last: Last::default(), cpu, requests: AtomicUsize::new(0), end: SetOnce::new() }
+        Self {
+            last: Last::default(),
+            cpu,
+            requests: AtomicUsize::new(0),
+            abandoned: AtomicBool::new(false),
+            end: SetOnce::new(),
+        }
     }
 
     /// One more request is in it.
     pub(super) fn join(&self) {
         self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// A client went away before the end of its answer.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Relaxed);
+    }
+
+    /// Whether a client went away; and whether, besides, no other request or answer is in it.
+    pub(super) fn is_abandoned(&self) -> (bool, bool) {
+        (self.abandoned.load(Relaxed), self.requests.load(Relaxed) == 0)
     }
 
     /// A request and its answer have ended.

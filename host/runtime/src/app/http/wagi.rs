@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
-use super::whole::{MAX_BODY, allow};
+use super::whole::{MAX_BODY, prepare};
 use crate::app::component::Component;
 use crate::state::State;
 
@@ -56,7 +56,7 @@ impl Script {
             wasi.args(&arguments).envs(&environment);
             wasi.stdin(MemoryInputPipe::new(body)).stdout(output.clone());
         })?;
-        let cpu = allow(component, &store);
+        let cpu = prepare(component, &mut store);
         let run = async {
             let command = self.command.instantiate_async(&mut store).await?;
             command.wasi_cli_run().call_run(&mut store).await

@@ -20,6 +20,7 @@ use crate::bindings::legacy_http;
 use crate::cpu::Meter;
 use crate::manifest::Limits;
 use crate::state::State;
+use crate::trace;
 
 /// The most bytes of a request's or a response's body. Both are also in the guest's memory.
 pub(super) const MAX_BODY: usize = 64 << 20;
@@ -77,7 +78,7 @@ async fn inbound(component: &Component, parts: &Parts, body: &Bytes) -> Result<R
         .get_export_index(interface.as_ref(), legacy_http::HANDLE)
         .context("its `fermyon:spin/inbound-http` has no `handle-request`")?;
     let mut store = component.store()?;
-    let cpu = allow(component, &store);
+    let cpu = prepare(component, &mut store);
     let compute = async {
         let instance = component.pre.instantiate_async(&mut store).await?;
         let function =
@@ -88,8 +89,10 @@ async fn inbound(component: &Component, parts: &Parts, body: &Bytes) -> Result<R
     response.into_answer()
 }
 
-/// What measures an instance's CPU time, and stops it at the component's limit.
-pub(super) fn allow(component: &Component, store: &Store<State>) -> Arc<Meter> {
+/// Lets an instance work for the current request, and answers what measures its CPU time and stops
+/// it at the component's limit.
+pub(super) fn prepare(component: &Component, store: &mut Store<State>) -> Arc<Meter> {
+    store.data_mut().tasks.all(trace::current());
     let cpu = Arc::clone(&store.data().cpu);
     cpu.allow(component.limits.cpu_time.unwrap_or(Limits::CPU_TIME));
     cpu
