@@ -1,6 +1,8 @@
 //! Which decoder reads which codec: Symphonia's own where they are right, others under the same interface where it
 //! has none.
 
+mod aac;
+mod ac3;
 mod opus;
 mod output;
 
@@ -34,6 +36,9 @@ fn registry() -> &'static CodecRegistry {
     REGISTRY.get_or_init(|| {
         let mut registry = CodecRegistry::new();
         symphonia::default::register_enabled_codecs(&mut registry);
+        // Symphonia's own AAC decoder leaves out SBR, PS, and more than two channels.
+        registry.register_audio_decoder::<aac::AacDecoder>();
+        registry.register_audio_decoder::<ac3::Ac3Decoder>();
         registry.register_audio_decoder::<opus::OpusDecoder>();
         registry
     })

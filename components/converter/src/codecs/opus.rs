@@ -196,7 +196,7 @@ impl OpusDecoder {
             params: params.clone(),
             streams: streams.collect::<Result<_>>()?,
             sources: order.iter().map(source).collect(),
-            output: Output::new(RATE, channels.clone()),
+            output: Output::new(),
             channels,
             gain: 10_f32.powf(f32::from(head.gain) / (20.0 * 256.0)),
         })

@@ -12,8 +12,9 @@ pub(super) struct Output {
 
 impl Output {
     /// Nothing decoded yet.
-    pub(super) fn new(rate: u32, channels: Channels) -> Self {
-        Self { buffer: AudioBuffer::new(AudioSpec::new(rate, channels), 0) }
+    pub(super) fn new() -> Self {
+        // A layout without channels is not possible; the first packet says which one it is.
+        Self { buffer: AudioBuffer::new(AudioSpec::new(48_000, Channels::Discrete(1)), 0) }
     }
 
     /// Takes `frames` samples of each channel, `write` filling the planes in the order of `channels`, and cuts off

@@ -51,6 +51,12 @@ macro_rules! surround {
     };
 }
 
+macro_rules! he_aac {
+    ($version:literal) => {
+        concat!("-i tests/media/fixtures/he-aac-v", $version, ".aac -map 2:a -c copy")
+    };
+}
+
 /// Add a line for whatever is to work; the sound has two channels at 44.1 kHz unless the options say otherwise.
 const KINDS: &[Kind] = &[
     heard("MPEG-TS, AAC", "aac.ts", "-c:v mpeg2video -c:a aac", 2, 60.0),
@@ -186,6 +192,29 @@ const KINDS: &[Kind] = &[
     heard("MP2", "a.mp2", "-vn -c:a mp2", 2, 60.0),
     refused("WavPack", "a.wv", "-vn -c:a wavpack", "WavPack"),
     refused("True Audio", "a.tta", "-vn -c:a tta", "True Audio"),
+    heard("MP4, AAC, mono, 22.05 kHz", "low.mp4", "-c:v mpeg4 -c:a aac -ac 1 -ar 22050", 1, 60.0),
+    heard("MP4, AAC, 5.1", "aac51.mp4", concat!("-c:v mpeg4 -c:a aac -b:a 384k ", surround!()), 2, 60.0),
+    heard("MKV, AAC, 5.1", "aac51.mkv", concat!("-c:v mpeg4 -c:a aac -b:a 384k ", surround!()), 2, 60.0),
+    heard("ADTS, AAC, 5.1", "aac51.aac", concat!("-vn -c:a aac ", surround!()), 2, 60.0),
+    // ffmpeg decodes HE-AAC and does not encode it; `fixtures/README.md` says how these were made.
+    heard("ADTS, HE-AAC", "he1.aac", he_aac!("1"), 2, 40.0),
+    heard("ADTS, HE-AAC v2", "he2.aac", he_aac!("2"), 2, 30.0),
+    heard("MP4, HE-AAC", "he1.m4a", he_aac!("1"), 2, 40.0),
+    heard("MP4, HE-AAC v2", "he2.mp4", he_aac!("2"), 2, 30.0),
+    heard("MPEG-TS, HE-AAC", "he1.ts", he_aac!("1"), 2, 40.0),
+    heard("MKV, HE-AAC v2", "he2.mkv", he_aac!("2"), 2, 30.0),
+    // AC-3's decoders put noise of their own in place of what was left out.
+    heard("MKV, AC-3", "ac3.mkv", "-c:v mpeg4 -c:a ac3 -b:a 192k", 2, 40.0),
+    heard("MKV, AC-3, mono, 32 kHz", "mono.mkv", "-c:v mpeg4 -c:a ac3 -b:a 96k -ac 1 -ar 32000", 1, 40.0),
+    heard("MKV, AC-3, 5.1", "ac351.mkv", concat!("-c:v mpeg4 -c:a ac3 -b:a 448k ", surround!()), 2, 40.0),
+    heard("MP4, AC-3, 5.1", "ac351.mp4", concat!("-c:v mpeg4 -c:a ac3 -b:a 384k ", surround!()), 2, 40.0),
+    heard("MPEG-TS, AC-3", "ac3.ts", "-c:v mpeg2video -c:a ac3", 2, 40.0),
+    heard("MPEG-PS, AC-3", "ac3.vob", "-c:v mpeg2video -c:a ac3 -f vob", 2, 40.0),
+    heard("AVI, AC-3", "ac3.avi", "-c:v mpeg4 -c:a ac3", 2, 40.0),
+    heard("MKV, E-AC-3", "eac3.mkv", "-c:v mpeg4 -c:a eac3 -b:a 192k", 2, 40.0),
+    heard("MKV, E-AC-3, 64 kbit/s", "eac3low.mkv", "-c:v mpeg4 -c:a eac3 -b:a 64k", 2, 40.0),
+    heard("MP4, E-AC-3, 5.1", "eac351.mp4", concat!("-c:v mpeg4 -c:a eac3 -b:a 384k ", surround!()), 2, 40.0),
+    heard("MPEG-TS, E-AC-3", "eac3.ts", "-c:v mpeg2video -c:a eac3", 2, 40.0),
     refused("ASF, WMA", "wma.wmv", "-c:v wmv2 -c:a wmav2", "Windows Media (ASF, WMA, WMV)"),
 ];
 

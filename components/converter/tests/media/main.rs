@@ -130,8 +130,8 @@ fn files_that_cannot_be_converted_say_why() {
     assert_eq!(reason(&silent), Reason::NoAudio);
     let silent = workshop.make("silent.mkv", &with(&H264, &["-an"]));
     assert_eq!(reason(&silent), Reason::NoAudio);
-    let ac3 = workshop.make("ac3.mkv", &with(&H264, &["-c:a", "ac3"]));
-    assert_eq!(reason(&ac3), Reason::Unsupported(Some("Dolby Digital (AC-3)")));
+    let dts = workshop.make("dts.mkv", &with(&H264, &["-c:a", "dca", "-strict", "-2"]));
+    assert_eq!(reason(&dts), Reason::Unsupported(Some("DTS")));
 
     let write = |name: &str, bytes: &[u8]| {
         let path = workshop.path(name);
