@@ -4,4 +4,5 @@ mod key_value;
 mod redis;
 mod refusals;
 mod sqlite;
+mod up;
 mod variables;

@@ -11,7 +11,7 @@ pub(crate) mod http;
 pub(crate) mod life;
 pub(crate) mod link;
 pub(crate) mod slot;
-mod unsupported;
+pub(crate) mod unsupported;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};

@@ -45,14 +45,23 @@ enum Command {
     /// Lists what was done to the running application: which versions, when, and by whom.
     History(admin::swap::ShowHistory),
     /// Runs the application until Ctrl-C.
-    Up(up::Up),
+    Up(Box<up::Up>),
 }
 
 /// Which application.
 #[derive(Debug, Args)]
 struct From {
-    /// The application's manifest, or the directory that has it as `spin.toml`.
-    #[arg(short = 'f', long = "from", visible_alias = "file", value_name = "FILE", default_value = "spin.toml")]
+    /// The application's manifest, or the directory that has it as `spin.toml`, or a Wasm file that
+    /// gets all HTTP requests.
+    #[arg(
+        short = 'f',
+        long = "from",
+        visible_alias = "file",
+        alias = "from-file",
+        alias = "from-registry",
+        value_name = "FILE",
+        default_value = "spin.toml"
+    )]
     from: PathBuf,
 }
 

@@ -13,6 +13,7 @@ mod reload;
 mod start;
 mod statements;
 mod trial;
+mod values;
 mod versions;
 
 use std::collections::{BTreeMap, HashMap};
@@ -35,10 +36,10 @@ use crate::app::component::{Component, Mount, Settings};
 use crate::app::http::{Fixed, Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::slot::Slot;
-use crate::app::{App, files};
+use crate::app::{App, files, unsupported};
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
-use crate::manifest::{self, Handler, Manifest, Resolved};
+use crate::manifest::{self, AllowedHosts, Handler, Manifest, Resolved};
 use crate::network::{Common, Network};
 use crate::state::State;
 use crate::trigger::http;
@@ -196,7 +197,7 @@ impl Builder<'_> {
             None => self.files(id)?,
         };
         let turns = self.app.turns();
-        let component = self.link(id, |pre, hash| {
+        let component = self.link(id, &resolved.outbound_hosts, |pre, hash| {
             let (limits, reuse, wagi) = (declared.limits, declared.reuse, declared.wagi.clone());
             let environment = declared.environment.clone();
             Component::new(pre, hash, Settings { network, limits, reuse, environment, mounts, turns, wagi })
@@ -267,7 +268,7 @@ impl Builder<'_> {
             values.variables.clear();
         }
         if !inherit.hosts {
-            values.outbound_hosts = manifest::AllowedHosts::default();
+            values.outbound_hosts = AllowedHosts::default();
         }
         let settings = Settings {
             network: self.network(Arc::new(self.grants(id, &lent, &values)?))?,
@@ -281,7 +282,7 @@ impl Builder<'_> {
             turns: self.app.turns(),
             wagi: None,
         };
-        self.link(id, |pre, hash| Component::new(pre, hash, settings))
+        self.link(id, &values.outbound_hosts, |pre, hash| Component::new(pre, hash, settings))
     }
 
     fn network(&self, grants: Arc<Grants>) -> Result<Arc<Network>> {
@@ -316,12 +317,18 @@ impl Builder<'_> {
         self.binaries.get(id).with_context(|| format!("component `{id}` has no binary"))
     }
 
-    fn link(&self, id: &str, make: impl FnOnce(InstancePre<State>, Arc<str>) -> Component) -> Result<Component> {
+    /// `hosts`: where the component may connect to.
+    fn link(
+        &self,
+        id: &str,
+        hosts: &AllowedHosts,
+        make: impl FnOnce(InstancePre<State>, Arc<str>) -> Component,
+    ) -> Result<Component> {
         let binary = self.binary(id)?;
         let dependencies = self.dependencies(id);
         let linker = self.linker(id, &dependencies)?;
         let others = self.binaries.iter().map(|(id, binary)| (id.as_str(), &binary.compiled));
-        if let Some(text) = link::explain(id, &binary.compiled, &dependencies, others) {
+        if let Some(text) = link::explain(id, &binary.compiled, hosts, &dependencies, others) {
             bail!(text);
         }
         let pre = linker
@@ -340,6 +347,7 @@ impl Builder<'_> {
                 .map_err(whole)
                 .with_context(|| format!("component `{id}`: cannot link its dependency `{}`", dependency.import))?;
         }
+        unsupported::deny(&mut linker, id, compiled, dependencies).map_err(whole)?;
         Ok(linker)
     }
 }

@@ -21,6 +21,7 @@ mod queues;
 mod redis;
 mod route;
 mod scope;
+mod select;
 mod template;
 mod validate;
 mod variables;
@@ -89,32 +90,84 @@ pub(crate) enum Error {
         /// The cause.
         source: std::io::Error,
     },
+    /// It is the name of something in a registry.
+    #[error("{} is an application in a registry, and registries are not supported: give a `spin.toml`, its directory, or a Wasm file", path.display())]
+    Registry {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The file is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
-/// Reads the manifest at `path`.
+/// Reads the manifest at `path`. A Wasm file is an application of one component that gets all HTTP
+/// requests, as in Spin.
 ///
 /// # Errors
 /// As [`Error`] says.
 pub(crate) fn load(path: &Path) -> Result<Loaded, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    Ok(parse(path, &text)?)
+    load_profile(path, None)
+}
+
+/// As [`load`], with what its components have in `[component.<id>.profile.<profile>]` in place of what
+/// they have otherwise.
+///
+/// # Errors
+/// As [`Error`] says; also if no component has the profile.
+pub(crate) fn load_profile(path: &Path, profile: Option<&str>) -> Result<Loaded, Error> {
+    let text = match single_component(path) {
+        Some(text) => text,
+        None => std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound if is_reference(path) => Error::Registry { path: path.to_owned() },
+            _ => Error::Read { path: path.to_owned(), source },
+        })?,
+    };
+    Ok(parse_profile(path, &text, profile)?)
+}
+
+/// The manifest of an application that is just this Wasm file.
+fn single_component(path: &Path) -> Option<String> {
+    let file = path.file_name()?.to_str()?;
+    let name = toml::Value::from(file.strip_suffix(".wasm")?);
+    let file = toml::Value::from(file);
+    Some(format!(
+        "spin_manifest_version = 2\n[application]\nname = {name}\n[[trigger.http]]\nroute = \"/...\"\n\
+         component = {{ source = {file} }}\n"
+    ))
+}
+
+/// True for `registry.example/name:tag`: the first part is a host's name or has a port.
+fn is_reference(path: &Path) -> bool {
+    let text = path.to_string_lossy();
+    let host = text.split_once('/').map_or("", |(host, _)| host);
+    !host.starts_with('.') && host.contains(['.', ':'])
 }
 
 /// Reads a manifest's text; `path` is for messages and for relative paths.
 ///
 /// # Errors
 /// All faults of its meaning, or the first one of its syntax.
+#[cfg(test)]
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Loaded, Invalid> {
+    parse_profile(path, text, None)
+}
+
+/// Reads a manifest's text; `path` is for messages and for relative paths.
+///
+/// # Errors
+/// All faults of its meaning, or the first one of its syntax.
+fn parse_profile(path: &Path, text: &str, profile: Option<&str>) -> Result<Loaded, Invalid> {
     let source = Source::new(path, text);
     let syntax = |error: toml::de::Error| Invalid(vec![Diagnostic::from_toml(&source, &error)]);
     let version: wire::Version = toml::from_str(text).map_err(syntax)?;
-    let wire = match version_of(&source, version)? {
+    let mut wire = match version_of(&source, version)? {
         Version::One => toml::from_str::<wire::Manifest1>(text).map_err(syntax)?.upgrade(&source)?,
         Version::Two => toml::from_str(text).map_err(syntax)?,
     };
+    if let Some(profile) = profile {
+        wire.apply(profile, &source)?;
+    }
     validate::manifest(path, &source, wire)
 }
 

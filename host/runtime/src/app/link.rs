@@ -13,7 +13,7 @@ use super::{App, unsupported};
 use crate::bindings::{self, legacy_http, snapshots};
 use crate::engine::MAX_INSTANCES;
 use crate::exceeded::Exceeded;
-use crate::manifest::Limits;
+use crate::manifest::{AllowedHosts, Limits};
 use crate::network::{self, SessionView as _};
 use crate::state::State;
 use crate::stats::Running;
@@ -30,7 +30,7 @@ pub(crate) struct Dependency {
 }
 
 impl Dependency {
-    fn covers(&self, import: &str) -> bool {
+    pub(super) fn covers(&self, import: &str) -> bool {
         let unversioned = import.split_once('@').map_or(import, |(name, _)| name);
         import == self.import
             || unversioned == self.import
@@ -256,30 +256,22 @@ impl Call {
 }
 
 /// What the host provides, by the beginnings of their names.
-const PROVIDED: &[&str] = &[
-    "wasi:",
-    "tessera:keyvalue/",
-    "tessera:blob/",
-    "tessera:queue/",
-    "tessera:mail/",
-    "spin:key-value/",
-    "spin:redis/",
-    "spin:sqlite/",
-    "spin:variables/",
-    "fermyon:spin/",
-];
+const PROVIDED: &[&str] =
+    &["wasi:", "tessera:keyvalue/", "tessera:blob/", "tessera:queue/", "tessera:mail/", "spin:", "fermyon:spin/"];
 
-/// Says which import of component `id` nothing provides, and what to add to the manifest.
+/// Says which import of component `id`, which may reach `hosts`, nothing provides, and what to add to
+/// the manifest.
 pub(crate) fn explain<'a>(
     id: &str,
     component: &Compiled,
+    hosts: &AllowedHosts,
     dependencies: &[Dependency],
     mut others: impl Iterator<Item = (&'a str, &'a Compiled)>,
 ) -> Option<String> {
     let ty = component.component_type();
     let covered = |import: &str| dependencies.iter().any(|dependency| dependency.covers(import));
     let refused = ty.imports(component.engine()).filter(|(import, _)| !covered(import)).find_map(|(import, _)| {
-        unsupported::reason(import).map(|reason| format!("component `{id}` imports `{import}`: {reason}\n"))
+        unsupported::reason(import, hosts).map(|reason| format!("component `{id}` imports `{import}`: {reason}\n"))
     });
     if refused.is_some() {
         return refused;

@@ -17,11 +17,14 @@ pub(crate) struct Build {
     /// Builds only this component. Can be given several times.
     #[arg(short = 'c', long = "component-id", value_name = "ID")]
     components: Vec<String>,
+    /// Builds with what the components have for this profile.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 impl Build {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let loaded = manifest::load(&self.from.manifest())?;
+        let loaded = manifest::load_profile(&self.from.manifest(), self.profile.as_deref())?;
         build(&loaded.manifest, &self.components)?;
         Ok(ExitCode::SUCCESS)
     }

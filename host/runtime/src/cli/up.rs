@@ -39,7 +39,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Which engine stands behind each label; without it everything is embedded.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "RUNTIME_CONFIG_FILE")]
     runtime_config_file: Option<PathBuf>,
     /// Builds the components first.
     #[arg(long)]
@@ -55,8 +55,21 @@ pub(crate) struct Up {
     /// `@FILE@LABEL` those for another database. Can be given several times.
     #[arg(long = "sqlite", value_name = "STATEMENT|@FILE[@LABEL]")]
     sqlite: Vec<String>,
+    /// Sets a key in the store `default` first, whatever was there. Can be given several times.
+    #[arg(long = "key-value", value_name = "KEY=VALUE", value_parser = key_value)]
+    key_values: Vec<(String, Secret)>,
+    /// Runs only this component, and what it depends on. Can be given several times.
+    #[arg(short = 'c', long = "component-id", value_name = "ID")]
+    components: Vec<String>,
+    /// Runs what the components have for this profile.
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+    /// The most memory for an instance of any component, in bytes; a component's own limit may be
+    /// lower.
+    #[arg(long, value_name = "BYTES", env = "SPIN_MAX_INSTANCE_MEMORY")]
+    max_instance_memory: Option<usize>,
     /// Prints neither the routes nor what components write to stdout and stderr.
-    #[arg(short, long)]
+    #[arg(short, long, aliases = ["sh", "shush"], conflicts_with = "follow")]
     quiet: bool,
     #[command(flatten)]
     log: Log,
@@ -82,9 +95,10 @@ fn key_value(text: &str) -> Result<(String, Secret), String> {
 
 impl Up {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let logs = self.log.start(self.quiet);
+        let logs = self.log.start(self.quiet)?;
         if self.build {
-            cli::build::build(&manifest::load(&self.from.manifest())?.manifest, &[])?;
+            let loaded = manifest::load_profile(&self.from.manifest(), self.profile.as_deref())?;
+            cli::build::build(&loaded.manifest, &self.components)?;
         }
         allow_open_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -102,6 +116,10 @@ impl Up {
             variables: self.variables,
             environment: self.environment,
             sqlite: self.sqlite,
+            key_values: self.key_values,
+            profile: self.profile,
+            components: self.components,
+            max_memory: self.max_instance_memory,
         };
         let declared = tokio::task::block_in_place(|| inputs.read())?;
         for warning in &declared.warnings {

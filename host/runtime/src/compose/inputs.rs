@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use secrecy::ExposeSecret as _;
 
 use crate::config::{self, Config};
@@ -24,6 +24,14 @@ pub(crate) struct Inputs {
     pub(crate) environment: Vec<(String, Secret)>,
     /// SQL to run once, before anything is served.
     pub(crate) sqlite: Vec<String>,
+    /// Values for the store `default`, set once before anything is served.
+    pub(crate) key_values: Vec<(String, Secret)>,
+    /// Which of the manifest's profiles counts.
+    pub(crate) profile: Option<String>,
+    /// The components to run, by id; empty: all that something calls.
+    pub(crate) components: Vec<String>,
+    /// No instance of any component may have more memory than this, in bytes.
+    pub(crate) max_memory: Option<usize>,
 }
 
 /// What the inputs say at one time.
@@ -42,8 +50,16 @@ impl Inputs {
     /// # Errors
     /// Says which file is wrong, where and why, or what a provider refused.
     pub(crate) fn read(&self) -> Result<Declared> {
-        let loaded = manifest::load(&self.manifest)?;
+        let loaded = manifest::load_profile(&self.manifest, self.profile.as_deref())?;
         let mut manifest = loaded.manifest;
+        if self.components.is_empty() {
+            manifest.drop_unused();
+        } else {
+            manifest.select(&self.components).map_err(|why| anyhow!("--component-id: {why}"))?;
+        }
+        if !manifest.has_triggers() {
+            bail!("No triggers in app: nothing could ever call a component of {}", self.manifest.display());
+        }
         let mut warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
         let config = match &self.config {
             Some(file) => config::load(file)?,
@@ -58,6 +74,8 @@ impl Inputs {
         for component in manifest.components.values_mut() {
             let added = self.environment.iter().map(|(key, value)| (key.clone(), value.expose_secret().to_owned()));
             component.environment.extend(added);
+            let limits = &mut component.limits;
+            limits.memory = self.max_memory.map_or(limits.memory, |most| most.min(limits.memory));
         }
         Ok(Declared { manifest, config, resolved, warnings })
     }

@@ -16,7 +16,8 @@ use super::listeners::Listeners;
 use super::statements::Statements;
 use super::versions::{Action, Change, Entry, Versions};
 use super::{
-    Binary, Builder, Declared, Engines, FILES, Inputs, binaries, fetch, routes, sources, subscriptions, try_out, whole,
+    Binary, Builder, Declared, Engines, FILES, Inputs, binaries, fetch, routes, sources, subscriptions, try_out,
+    values, whole,
 };
 use crate::app::slot::{Slot, Version};
 use crate::app::{App, Snapshot, link};
@@ -41,6 +42,7 @@ impl Deployment {
         let Declared { manifest, config, resolved, .. } = &declared;
         let engines = Arc::new(Engines::open(manifest, config, &state_dir).await?);
         let statements = Statements::first(&inputs.sqlite, &engines).await?;
+        values::set(&inputs.key_values, &engines).await?;
         let wasm = engine::new(&state_dir.join("cache")).map_err(whole).context("start Wasmtime")?;
         let linker = link::host(&wasm).map_err(whole).context("set up the host functions")?;
         // Left behind by a process that was killed.

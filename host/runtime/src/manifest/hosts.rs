@@ -34,7 +34,7 @@ enum Host {
 impl AllowedHosts {
     /// # Errors
     /// Says which entry is wrong and why.
-    pub(super) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+    pub(crate) fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         entries.into_iter().map(Rule::parse).collect::<Result<_, _>>().map(Self)
     }
 
@@ -98,6 +98,11 @@ impl AllowedHosts {
     pub(crate) fn allows_component(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
         self.http().any(|rule| matches!(rule.host, Host::Name(_) | Host::Below(_)) && rule.host.is(host))
             || self.allows(scheme, host, port)
+    }
+
+    /// True if an entry has this scheme, not by a wildcard.
+    pub(crate) fn names_scheme(&self, scheme: &str) -> bool {
+        self.0.iter().any(|rule| rule.scheme.as_deref() == Some(scheme))
     }
 
     /// The entries for URLs of HTTP.

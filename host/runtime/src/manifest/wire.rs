@@ -3,6 +3,7 @@
 //! Every table refuses unknown keys, as Spin does. Values whose meaning is checked later carry
 //! their place in the file.
 
+mod profile;
 mod version1;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use toml::{Spanned, Table};
 
-pub(super) use version1::Manifest1;
+use self::profile::Profile;
+pub(super) use self::version1::Manifest1;
 
 type Map<T> = BTreeMap<Spanned<String>, T>;
 
@@ -185,8 +187,8 @@ pub(super) struct Component {
     pub(super) dependencies_inherit_configuration: Option<Spanned<bool>>,
     #[serde(default)]
     pub(super) dependencies: Map<Spanned<StringOr<Dependency>>>,
-    #[serde(default, rename = "profile")]
-    _profile: BTreeMap<String, Profile>,
+    #[serde(default)]
+    profile: BTreeMap<String, Profile>,
 }
 
 #[derive(Deserialize)]
@@ -205,6 +207,13 @@ pub(super) struct Build {
     _watch: Vec<String>,
     #[serde(default)]
     pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Build {
+    /// A command and nothing else.
+    fn of(command: StringOr<Vec<String>>) -> Self {
+        Self { command, workdir: None, _watch: Vec::new(), environment: BTreeMap::new() }
+    }
 }
 
 /// One of Spin's five forms; which keys make which form is checked later.
@@ -236,20 +245,6 @@ pub(super) struct Source {
     _package: IgnoredAny,
     #[serde(default, rename = "version")]
     _version: IgnoredAny,
-}
-
-/// Spin's build profiles: checked for their keys and not used, as if none were chosen.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Profile {
-    #[serde(default, rename = "source")]
-    _source: IgnoredAny,
-    #[serde(default, rename = "environment")]
-    _environment: BTreeMap<String, String>,
-    #[serde(default, rename = "dependencies")]
-    _dependencies: Table,
-    #[serde(default, rename = "build")]
-    _build: Table,
 }
 
 /// `[component.X.tool]`: one table is ours; the names of the others are kept to find slips.

@@ -20,8 +20,11 @@ use crate::trigger::http;
 #[derive(Debug, Args)]
 pub(super) struct Listen {
     /// The address and port to serve HTTP on; port 0 picks a free one and prints it.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    #[arg(long, value_name = "ADDR", env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
+    /// Takes the next port that is free if that one is in use.
+    #[arg(long)]
+    find_free_port: bool,
     /// Serves HTTPS with this certificate: a PEM file, its chain included. Read again when it
     /// changes.
     #[arg(long, value_name = "FILE", env = "SPIN_TLS_CERT", requires = "tls_key")]
@@ -56,7 +59,7 @@ impl Listen {
             _ => None,
         };
         let tls = files.map(Tls::load).transpose()?;
-        let listener = bind(self.listen, "--listen")?;
+        let listener = self.bind()?;
         let address = listener.local_addr()?;
         let redirect = config.tls.as_ref().and_then(|tls| tls.redirect);
         let redirect = redirect.map(|address| bind(address, "`redirect` of [tls]")).transpose()?;
@@ -66,6 +69,22 @@ impl Listen {
         };
         let scheme = if tls.is_some() { "https" } else { "http" };
         Ok(Public { listener, tls, redirect, url: format!("{scheme}://{address}"), redirect_url })
+    }
+}
+
+impl Listen {
+    fn bind(&self) -> Result<TcpListener> {
+        let mut address = self.listen;
+        while self.find_free_port && address.port() > 0 && address.port() < u16::MAX {
+            match server::listen(address, &Limits::default()) {
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    address.set_port(address.port().saturating_add(1));
+                }
+                Ok(listener) => return Ok(listener),
+                Err(_) => break,
+            }
+        }
+        bind(address, "--listen")
     }
 }
 

@@ -187,7 +187,7 @@ impl Component1 {
             tool: Tools::default(),
             dependencies_inherit_configuration: None,
             dependencies: Map::new(),
-            _profile: BTreeMap::new(),
+            profile: BTreeMap::new(),
         };
         (modern_id(self.id), self.trigger, component)
     }
