@@ -11,7 +11,7 @@ use crate::piece::Piece;
 use crate::reason::{Notice, Reason};
 use crate::shape::Shape;
 use crate::span::Span;
-use crate::tags;
+use crate::tags::Tags;
 use crate::track::Pick;
 
 /// Why there is no MP3.
@@ -49,7 +49,7 @@ pub struct Conversion {
     choices: Choices,
     longest: u32,
     piece: Piece,
-    title: String,
+    tags: Tags,
     /// The track's end was reached, and not only that of the span.
     ended: bool,
 }
@@ -92,8 +92,8 @@ impl Conversion {
         let shape = Shape::new(&choices, rate).leveled(settings.measured, &choices, rate, channels);
         let piece = Piece::new(rate, shape.channels(channels), settings, span)?;
         audio.skip_before(shape.start().saturating_add(piece.first_sample()));
-        let title = tags::title(audio.title(), file_name);
-        Ok(Self { audio, shape, choices, longest, piece, title, ended: false })
+        let tags = audio.take_tags().or_named(file_name);
+        Ok(Self { audio, shape, choices, longest, piece, tags, ended: false })
     }
 
     /// Converts one packet and appends to the body what is ready of it. False when the body is complete.
@@ -151,7 +151,7 @@ impl Conversion {
     }
 
     fn tag(&self) -> Result<Vec<u8>, Error> {
-        tags::id3v2(&self.title).map_err(|error| Error::Tag(error.to_string()))
+        self.tags.id3v2().map_err(|error| Error::Tag(error.to_string()))
     }
 
     /// The span's measure, when it is complete.

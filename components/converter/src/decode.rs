@@ -9,15 +9,16 @@ use symphonia::core::errors::Error;
 use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
 use symphonia::core::formats::{FormatReader, Track, TrackFlags};
 use symphonia::core::io::MediaSource;
-use symphonia::core::meta::StandardTag;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
 use crate::codecs;
 use crate::edits;
 use crate::formats::{self, Unopened};
+use crate::matroska;
 use crate::mix::Mix;
 use crate::reason::{Reason, Warning};
+use crate::tags::Tags;
 use crate::track::{Pick, same_language};
 
 /// Sample rates that are believed; outside, the file is damaged or nothing for ears.
@@ -71,7 +72,7 @@ pub struct Audio {
     /// Blocks lie one after the other; otherwise where their packets say.
     contiguous: bool,
     seconds: Option<f64>,
-    title: Option<String>,
+    tags: Tags,
     scratch: Vec<Vec<f32>>,
     /// The block before the one being read: only when another follows is it known not to be the last.
     pending: Option<Block>,
@@ -109,6 +110,7 @@ impl Audio {
             return Err(Reason::Empty);
         }
         let movie = edits::read(&mut source).unwrap_or_default();
+        let segment_title = matroska::title(&mut source).unwrap_or_default();
         source.seek(SeekFrom::Start(0)).map_err(|_| Reason::Damaged)?;
         let extension = file_name.rsplit_once('.').map(|(_, extension)| extension);
         let known = formats::Known { extension, entries: &movie.entries, cut: movie.cut };
@@ -118,8 +120,8 @@ impl Audio {
                 Unopened::Failed(error) => unreadable(&error, movie.cut.is_some()),
             })?;
 
-        let title = title(&mut *format);
         let (track, decoder) = choose(&*format, &pick, &movie.languages)?;
+        let tags = Tags::read(&mut *format, track.id, segment_title.as_deref());
         let container = format.format_info().format;
         let edited = movie.tracks.into_iter().find(|edited| edited.id == track.id);
         let rate = track.rate.unwrap_or(0);
@@ -146,7 +148,7 @@ impl Audio {
             contiguous: heard == Heard::All || priming.is_some(),
             heard,
             seconds,
-            title,
+            tags,
             scratch: Vec::new(),
             pending: None,
             next_start: -i64::from(priming.unwrap_or(0)),
@@ -186,10 +188,10 @@ impl Audio {
         self.seconds
     }
 
-    /// The title that the file gives itself.
+    /// What the file says about itself; nothing is left behind.
     #[must_use]
-    pub fn title(&self) -> Option<&str> {
-        self.title.as_deref()
+    pub fn take_tags(&mut self) -> Tags {
+        std::mem::take(&mut self.tags)
     }
 
     /// What the owner should know, complete when [`Audio::next_block`] has given none.
@@ -487,15 +489,6 @@ fn unreadable(error: &Error, cut: bool) -> Reason {
 
 fn is_end(error: &Error) -> bool {
     matches!(error, Error::IoError(io) if io.kind() == ErrorKind::UnexpectedEof)
-}
-
-fn title(format: &mut dyn FormatReader) -> Option<String> {
-    let mut metadata = format.metadata();
-    let revision = metadata.skip_to_latest()?;
-    revision.media.tags.iter().find_map(|tag| match &tag.std {
-        Some(StandardTag::TrackTitle(title)) => Some(title.to_string()),
-        _ => None,
-    })
 }
 
 fn seconds(base: TimeBase, ticks: u64) -> Option<f64> {

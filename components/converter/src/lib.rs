@@ -4,7 +4,7 @@
 //! component (Wasm only: queue, stores, streams)
 //!   -> job       what to do with a delivery; what is committed at its end
 //!   -> convert   one file to one MP3, in steps
-//!        -> decode -> formats, source, edits, codecs, mix
+//!        -> decode -> formats, source, edits, matroska, codecs, mix
 //!        -> track, shape, loudness
 //!        -> piece -> encode, part, span
 //!        -> tags
@@ -25,6 +25,7 @@ pub mod encode;
 pub mod formats;
 pub mod job;
 pub mod loudness;
+pub mod matroska;
 pub mod mix;
 pub mod part;
 pub mod piece;

@@ -4,6 +4,7 @@
 
 mod damaged;
 mod kinds;
+mod tags;
 mod workshop;
 
 use std::fs;
