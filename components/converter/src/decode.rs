@@ -23,6 +23,9 @@ use crate::track::{Pick, same_language};
 
 /// Sample rates that are believed; outside, the file is damaged or nothing for ears.
 const RATES: std::ops::RangeInclusive<u32> = 2000..=384_000;
+/// Channels that are believed; buffers are made for as many.
+const MAX_CHANNELS: usize = 64;
+const CROWDED: &str = "sound of more than 64 channels";
 /// The most silence put in for one packet that cannot be decoded, in samples.
 const MAX_SILENCE: u64 = 8192;
 /// Packets decoded before the first that is listened to.
@@ -443,7 +446,9 @@ fn choose(
     let mut refused = None;
     for track in tracks().filter(is_default).chain(tracks().filter(|track| !is_default(track))) {
         let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
-        match codecs::decoder(params) {
+        let crowded = params.channels.as_ref().is_some_and(|channels| channels.count() > MAX_CHANNELS);
+        let decoder = if crowded { Err(Reason::Unsupported(Some(CROWDED))) } else { codecs::decoder(params) };
+        match decoder {
             Ok(decoder) => {
                 let chosen = Chosen {
                     id: track.id,

@@ -44,6 +44,9 @@ use source::Stretched;
 /// The reason of the [`Error::DecodeError`] after which a reader goes on: part of the file is missing here.
 pub const GAP: &str = "part of the stream is missing";
 
+/// Bytes of a file at whose end nothing is looked for.
+const FAR: u64 = (1 << 31) - (1 << 20);
+
 /// Why a file was not opened.
 #[derive(Debug)]
 pub enum Unopened {
@@ -79,9 +82,11 @@ pub struct Known<'a> {
 pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
     let kind = sniff::kind(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
     let length = source.byte_len();
+    // Symphonia's streams jump by `isize`, which in Wasm has 32 bits, to where they know the end to be.
+    let far = length.filter(|length| *length > FAR);
     let cut = match &kind {
         sniff::Kind::Matroska(file) => file.end.filter(|end| length.is_some_and(|length| length < *end)),
-        _ => known.cut,
+        _ => known.cut.or(far),
     };
     let endless = matches!(&kind, sniff::Kind::Matroska(file) if file.end.is_none());
     let source: Box<dyn MediaSource> = match cut {
