@@ -86,12 +86,13 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
     let far = length.filter(|length| *length > FAR);
     let cut = match &kind {
         sniff::Kind::Matroska(file) => file.end.filter(|end| length.is_some_and(|length| length < *end)),
-        _ => known.cut.or(far),
+        _ => known.cut,
     };
     let endless = matches!(&kind, sniff::Kind::Matroska(file) if file.end.is_none());
-    let source: Box<dyn MediaSource> = match cut {
-        // Matroska's index is at the end, and to look for it there would be an error.
-        Some(length) => Box::new(Stretched { source, length, seekable: !matches!(kind, sniff::Kind::Matroska(_)) }),
+    // Matroska's index is at the end, and to look for it there would be an error.
+    let seekable = cut.is_none() || !matches!(kind, sniff::Kind::Matroska(_));
+    let source: Box<dyn MediaSource> = match cut.or(far) {
+        Some(length) => Box::new(Stretched { source, length, seekable }),
         None => Box::new(source),
     };
     let stream = MediaSourceStream::new(source, Default::default());
