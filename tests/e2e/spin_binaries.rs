@@ -112,6 +112,43 @@ async fn spins_own_http_is_within_the_limits() {
     assert_eq!(post(&guest, "/still", "there").await.0, StatusCode::CREATED);
 }
 
+/// A handler of some version of `wasi:http` that asks another interface of the same version for
+/// something, and traps then.
+const HANDLER: &str = r#"(component
+    (import "wasi:random/random@VERSION" (instance $random (export "get-random-u64" (func (result u64)))))
+    (import "wasi:http/types@VERSION" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core func $random-core (canon lower (func $random "get-random-u64")))
+    (core module $module
+        (import "host" "random" (func $random (result i64)))
+        (func $ends_as_asked (export "handle") (param i32 i32) (drop (call $random)) unreachable))
+    (core instance $host (export "random" (func $random-core)))
+    (core instance $instance (instantiate $module (with "host" (instance $host))))
+    (type $handle (func (param "request" (own $request)) (param "response-out" (own $out))))
+    (func $handler (type $handle) (canon lift (core func $instance "handle")))
+    (instance $exported (export "handle" (func $handler)))
+    (export "wasi:http/incoming-handler@VERSION" (instance $exported)))"#;
+
+#[tokio::test]
+async fn every_version_of_wasi_02_is_served() {
+    // The release candidates, the first, the last, and one that is yet to come.
+    for version in
+        ["0.2.0-rc-2023-10-18", "0.2.0-rc-2023-11-10", "0.2.0", "0.2.1", "0.2.3", "0.2.6", "0.2.12", "0.2.99"]
+    {
+        let directory = tempfile::tempdir().expect("a directory");
+        let component = wat::parse_str(HANDLER.replace("VERSION", version)).expect("a component");
+        std::fs::write(directory.path().join("handler.wasm"), component).expect("room");
+        let content =
+            "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"guest\"\n[component.guest]\nsource = \"handler.wasm\"\n";
+        let guest = Fixture::start_in(directory, content);
+        assert_eq!(post(&guest, "/", "").await.0, StatusCode::INTERNAL_SERVER_ERROR, "{version}");
+        guest.server.log.line_with(&["ends_as_asked"]);
+    }
+}
+
 const WAGI: &str = r#"
 [[trigger.http]]
 route = "/cgi/:id/..."

@@ -92,6 +92,13 @@ fn triggers_and_models_are_refused_by_name() {
             format!("[[trigger.redis]]\nchannel = \"c\"\ncomponent = \"a\"\n[component.a]\nsource = \"{probe}\"\n"),
             "no Redis server",
         ),
+        (
+            format!(
+                "[[trigger.http]]\nroute = \"/\"\ncomponent = \"a\"\ndependencies.middleware = [{{ component = \"b\" }}]\n\
+                 [component.a]\nsource = \"{probe}\"\n[component.b]\nsource = \"{probe}\"\n"
+            ),
+            "middleware (`dependencies` of a trigger) is not supported",
+        ),
     ] {
         let directory = tempfile::tempdir().expect("a directory");
         let refused = Launch::manifest(&manifest(directory.path(), &content)).refused(directory.path());

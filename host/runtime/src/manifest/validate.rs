@@ -128,6 +128,10 @@ fn http_triggers(
     for trigger in triggers {
         let span = trigger.span();
         let trigger = trigger.into_inner();
+        if let Some(middleware) = &trigger.dependencies {
+            let help = "remove it; a component calls another by `http://<component>.spin.internal`";
+            check.error(middleware.span(), "middleware (`dependencies` of a trigger) is not supported", help);
+        }
         let route = route(check, &mut valid, base, trigger.route);
         let handler = match (trigger.component, trigger.static_response) {
             (Some(component), None) => component_reference(check, known, component).map(Handler::Component),

@@ -118,6 +118,8 @@ pub(super) struct HttpTrigger {
     pub(super) static_response: Option<Spanned<StaticResponse>>,
     pub(super) route: Spanned<StringOr<PrivateRoute>>,
     pub(super) executor: Option<Executor>,
+    /// Spin's middleware.
+    pub(super) dependencies: Option<Spanned<IgnoredAny>>,
 }
 
 #[derive(Deserialize)]

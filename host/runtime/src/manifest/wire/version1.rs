@@ -106,7 +106,14 @@ impl Manifest1 {
                 ("http", Some(route), None) if address.is_none() => {
                     let route = Spanned::new(route.span(), StringOr::String(route.into_inner()));
                     let id = format!("trigger-{}", id.get_ref());
-                    let http = HttpTrigger { id, component: Some(reference), static_response: None, route, executor };
+                    let http = HttpTrigger {
+                        id,
+                        component: Some(reference),
+                        static_response: None,
+                        route,
+                        executor,
+                        dependencies: None,
+                    };
                     triggers.http.push(Spanned::new(at, http));
                 }
                 ("redis", None, Some(channel)) if executor.is_none() => {
