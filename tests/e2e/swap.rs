@@ -8,6 +8,7 @@ mod load;
 mod memory;
 mod refusals;
 mod reload;
+mod watch;
 
 use std::path::{Path, PathBuf};
 

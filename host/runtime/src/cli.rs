@@ -5,6 +5,7 @@ mod build;
 mod doctor;
 mod log;
 mod up;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     History(admin::swap::ShowHistory),
     /// Runs the application until Ctrl-C.
     Up(Box<up::Up>),
+    /// Runs the application, and builds and swaps whatever changes.
+    Watch(Box<watch::Watch>),
 }
 
 /// Which application.
@@ -91,5 +94,6 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Swap(command) => command.run(),
         Command::History(command) => command.run(),
         Command::Up(command) => command.run(),
+        Command::Watch(command) => command.run(),
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Launch {
     environment: Vec<(String, String)>,
     working_directory: Option<PathBuf>,
     own_cache: bool,
+    verb: &'static str,
 }
 
 impl Launch {
@@ -47,6 +48,7 @@ impl Launch {
             environment: Vec::new(),
             working_directory: None,
             own_cache: false,
+            verb: "up",
         }
     }
 
@@ -91,6 +93,12 @@ impl Launch {
         self
     }
 
+    /// By `tessera watch` instead of `tessera up`.
+    pub(crate) fn watching(mut self) -> Self {
+        self.verb = "watch";
+        self
+    }
+
     /// Starts it and waits until it serves.
     pub(crate) fn start(self, state: &Path) -> Server {
         self.try_start(state).unwrap_or_else(|output| panic!("the server did not start:\n{output}"))
@@ -112,7 +120,7 @@ impl Launch {
             share_cache(state);
         }
         let mut child = Command::new(binary())
-            .args(["up", "--listen", &self.listen, "--admin", &self.admin, "--from"])
+            .args([self.verb, "--listen", &self.listen, "--admin", &self.admin, "--from"])
             .arg(&self.manifest)
             .arg("--state-dir")
             .arg(state)

@@ -37,26 +37,34 @@ pub(super) fn build(manifest: &Manifest, only: &[String]) -> Result<()> {
         bail!("{} has no component `{unknown}`; it has {}", manifest.path.display(), known.join(", "));
     }
     for (id, component) in &manifest.components {
-        let Some(build) = component.build.as_ref().filter(|_| only.is_empty() || only.contains(id)) else { continue };
-        let start = Instant::now();
-        // An empty path is the current directory to everything but a command.
-        let workdir = Path::new(".").join(&build.workdir);
-        for command in &build.commands {
-            eprintln!("Building component {id} with `{command}`");
-            let status = Command::new("/bin/sh")
-                .arg("-c")
-                .arg(command)
-                .current_dir(&workdir)
-                .envs(&build.environment)
-                .status()
-                .with_context(|| {
-                    format!("cannot run the build command of component `{id}` in {}", workdir.display())
-                })?;
-            if !status.success() {
-                bail!("the build command of component `{id}` failed ({status}): {command}");
-            }
+        if let Some(build) = component.build.as_ref().filter(|_| only.is_empty() || only.contains(id)) {
+            one(id, build)?;
         }
-        eprintln!("Built component {id} in {:.1} s", start.elapsed().as_secs_f64());
     }
+    Ok(())
+}
+
+/// Builds one component, with what the compiler says on stderr and stdout as it comes.
+///
+/// # Errors
+/// Names the command that failed.
+pub(super) fn one(id: &str, build: &manifest::Build) -> Result<()> {
+    let start = Instant::now();
+    // An empty path is the current directory to everything but a command.
+    let workdir = Path::new(".").join(&build.workdir);
+    for command in &build.commands {
+        eprintln!("Building component {id} with `{command}`");
+        let status = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .current_dir(&workdir)
+            .envs(&build.environment)
+            .status()
+            .with_context(|| format!("cannot run the build command of component `{id}` in {}", workdir.display()))?;
+        if !status.success() {
+            bail!("the build command of component `{id}` failed ({status}): {command}");
+        }
+    }
+    eprintln!("Built component {id} in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -18,6 +18,7 @@ use self::administration::Administration;
 use self::listen::{Listen, Public};
 use self::signals::{Signals, Wish};
 use super::log::Log;
+use super::watch::{self, Rounds};
 use crate::compose::{self, Deployment, Inputs};
 use crate::config::Telemetry;
 use crate::manifest::{self, Handler, Manifest, Secret};
@@ -95,6 +96,21 @@ fn key_value(text: &str) -> Result<(String, Secret), String> {
 
 impl Up {
     pub(crate) fn run(self) -> Result<ExitCode> {
+        self.watched(None)
+    }
+
+    /// The files that say what it runs.
+    pub(super) fn inputs(&self) -> watch::Inputs {
+        watch::Inputs {
+            manifest: self.from.manifest(),
+            config: self.runtime_config_file.clone(),
+            profile: self.profile.clone(),
+            components: self.components.clone(),
+        }
+    }
+
+    /// Runs it, and applies what changes meanwhile if there is a `watch` on that.
+    pub(super) fn watched(self, watch: Option<Rounds>) -> Result<ExitCode> {
         let logs = self.log.start(self.quiet)?;
         if self.build {
             let loaded = manifest::load_profile(&self.from.manifest(), self.profile.as_deref())?;
@@ -102,14 +118,14 @@ impl Up {
         }
         allow_open_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(self.serve(logs));
+        let result = runtime.block_on(self.serve(logs, watch));
         // Everything that matters has ended. Idle instances, or a compilation that a failed start no
         // longer needs, end with the process.
         std::mem::forget(runtime);
         result
     }
 
-    async fn serve(self, logs: admin::Logs) -> Result<ExitCode> {
+    async fn serve(self, logs: admin::Logs, watch: Option<Rounds>) -> Result<ExitCode> {
         let inputs = Inputs {
             manifest: self.from.manifest(),
             config: self.runtime_config_file,
@@ -152,6 +168,9 @@ impl Up {
         public.serve(deployment.app(), deployment.tasks(), &shutdown, grace)?;
         systemd::ready(&url);
         tokio::spawn(systemd::watchdog());
+        if let Some(watch) = watch {
+            tokio::spawn(watch.run(Arc::clone(&deployment), shutdown.clone()));
+        }
 
         while signals.next().await == Wish::Reload {
             systemd::reloading();

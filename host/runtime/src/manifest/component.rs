@@ -109,6 +109,8 @@ pub(crate) struct Build {
     pub(crate) workdir: PathBuf,
     /// Environment variables for them.
     pub(crate) environment: BTreeMap<String, String>,
+    /// Patterns, relative to `workdir`, of the files that the commands read; empty: whatever is there.
+    pub(crate) watch: Vec<String>,
 }
 
 /// What satisfies an import.

@@ -257,6 +257,7 @@ fn component(
         },
         workdir: build.workdir.map_or_else(|| directory.to_owned(), |workdir| directory.join(workdir)),
         environment: build.environment,
+        watch: build.watch,
     });
     let mut key_value_stores = BTreeSet::new();
     for label in table.key_value_stores {

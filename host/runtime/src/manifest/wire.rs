@@ -205,8 +205,8 @@ pub(super) struct Placement {
 pub(super) struct Build {
     pub(super) command: StringOr<Vec<String>>,
     pub(super) workdir: Option<String>,
-    #[serde(default, rename = "watch")]
-    _watch: Vec<String>,
+    #[serde(default)]
+    pub(super) watch: Vec<String>,
     #[serde(default)]
     pub(super) environment: BTreeMap<String, String>,
 }
@@ -214,7 +214,7 @@ pub(super) struct Build {
 impl Build {
     /// A command and nothing else.
     fn of(command: StringOr<Vec<String>>) -> Self {
-        Self { command, workdir: None, _watch: Vec::new(), environment: BTreeMap::new() }
+        Self { command, workdir: None, watch: Vec::new(), environment: BTreeMap::new() }
     }
 }
 

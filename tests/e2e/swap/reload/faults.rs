@@ -20,14 +20,16 @@ impl Fixture {
 async fn a_fault_changes_nothing() {
     let content = PROBE.to_owned() + "key_value_stores = [\"attempts\"]\n" + WORKER;
     let more = content.clone() + FIXED;
+    let other =
+        |table: &str| format!("{more}[[trigger.http]]\nroute = \"/x\"\ncomponent = \"x\"\n[component.x]\n{table}");
     let fixture = start(&content, "", &[]);
     let root = fixture.root();
     let before = operator::json(root, &["history"]);
     for (wrong, reason) in [
         (more.clone() + "[component.x", "spin.toml"),
-        (more.clone() + "[component.x]\nsource = \"x.wasm\"\nsauce = 1\n", "sauce"),
-        (more.clone() + "[component.x]\nsource = \"x.wasm\"\n", "component `x` has no file"),
-        (more.clone() + "[component.x]\nsource = \"spin.toml\"\n", "component `x`: this is not a component"),
+        (other("source = \"x.wasm\"\nsauce = 1\n"), "sauce"),
+        (other("source = \"x.wasm\"\n"), "component `x` has no file"),
+        (other("source = \"spin.toml\"\n"), "component `x`: this is not a component"),
         (more.replace("<probe>", "<consumer>"), "the route /probe/..."),
         (more.replace("source = \"<consumer>\"", "source = \"<probe>\""), "does not export `tessera:queue/consumer"),
     ] {
