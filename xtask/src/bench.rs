@@ -6,6 +6,7 @@ mod healthz;
 mod isolation;
 mod memory;
 mod server;
+mod swap;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -29,10 +30,12 @@ pub(crate) enum Bench {
     Isolation,
     /// Memory of the idle process, and during an upload of 1 GiB
     Memory,
+    /// Swaps under load: failed requests, lost and doubled jobs, latency of swaps and of requests meanwhile
+    Swap,
 }
 
 /// Installs and builds what a bench needs, and runs it.
-pub(crate) fn bench(workspace: &Workspace, what: Bench) -> Result<()> {
+pub(crate) fn bench(workspace: &Workspace, what: Bench, swaps: usize) -> Result<()> {
     setup::ensure(workspace, &[Part::Build, Part::Bench])?;
     if let Bench::Queue = what {
         let example = ["run", "--release", "--package", "tessera-backends", "--example", "queue_bench"];
@@ -45,6 +48,10 @@ pub(crate) fn bench(workspace: &Workspace, what: Bench) -> Result<()> {
         Bench::Isolation => {
             test::fixtures(workspace)?;
             isolation::bench(workspace)
+        }
+        Bench::Swap => {
+            test::fixtures(workspace)?;
+            swap::bench(workspace, swaps)
         }
         Bench::Memory | Bench::Queue => memory::bench(workspace),
     }

@@ -71,6 +71,9 @@ enum Verb {
     Bench {
         /// What to measure
         what: bench::Bench,
+        /// How many swaps `swap` makes
+        #[arg(long, default_value_t = 200)]
+        swaps: usize,
     },
 }
 
@@ -92,7 +95,7 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Up { arguments } => build::up(&workspace, &arguments)?,
         Verb::Test { filter } => return Ok(concluded(&test::all(&workspace, filter.as_deref())?)),
         Verb::Lint => lint::check(&workspace)?,
-        Verb::Bench { what } => bench::bench(&workspace, what)?,
+        Verb::Bench { what, swaps } => bench::bench(&workspace, what, swaps)?,
         Verb::Ci => {
             lint::check(&workspace)?;
             return Ok(concluded(&test::all(&workspace, None)?));

@@ -62,6 +62,14 @@ impl Server {
         Ok(Self { url: url.to_owned(), child, state: None })
     }
 
+    /// The URL of its administration, and the token for it.
+    pub(super) fn administration(&self) -> Result<(String, String)> {
+        let state = self.state.as_ref().context("the server has no state")?;
+        let address: Value = serde_json::from_slice(&std::fs::read(state.path().join("admin.json"))?)?;
+        let url = address.get("url").and_then(Value::as_str).context("no URL")?.to_owned();
+        Ok((url, std::fs::read_to_string(state.path().join("admin.token"))?.trim().to_owned()))
+    }
+
     /// What the process has in memory, in MiB.
     pub(super) fn memory(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
