@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine"],
     &["bindings", "state", "stdio"],
     &["network"],
-    &["cpu", "grants", "variables"],
+    &["counted", "cpu", "grants", "variables"],
     &["config", "exceeded", "manifest", "stats"],
     &["diagnostic", "trace"],
 ];

@@ -6,7 +6,7 @@
 //! - [`choices`], [`events`], [`cancel`]: what users choose for each upload, watch and stop;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`admin`]: what operators see and do;
-//! - [`grants`], [`limits`], [`overload`], [`http`], [`network`], [`queue`], [`spin_http`], [`start`], [`stopping`]:
+//! - [`grants`], [`limits`], [`overload`], [`http`], [`network`], [`outgoing`], [`queue`], [`spin_http`], [`start`], [`stopping`]:
 //!   what the host promises to any component;
 //! - HTTPS: [`tls`]; traces and logs: [`telemetry`]; `tessera doctor`: [`doctor`];
 //! - [`spin`]: what components of Spin's SDKs find here;
@@ -37,6 +37,7 @@ mod http;
 mod limits;
 mod memory;
 mod network;
+mod outgoing;
 mod overload;
 mod queue;
 mod spin;

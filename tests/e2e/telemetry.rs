@@ -53,6 +53,19 @@ fn spans(received: &Received) -> Vec<Value> {
     spans.flatten().filter(|span| span["traceId"] == TRACE).cloned().collect()
 }
 
+/// The latest point of the histogram of a component's work, once there was some.
+fn duration(received: &Received, component: &str, work: &str) -> Option<Value> {
+    let messages = received.lock().unwrap();
+    let (_, message) = messages.iter().rfind(|(path, _)| path == "/v1/metrics")?;
+    let metrics = message["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array()?;
+    let metric = metrics.iter().find(|metric| metric["name"] == "tessera.work.duration")?;
+    let has = |point: &Value, value: &str| {
+        point["attributes"].as_array().unwrap().iter().any(|attribute| attribute["value"]["stringValue"] == value)
+    };
+    let mut points = metric["histogram"]["dataPoints"].as_array()?.iter();
+    points.find(|point| has(point, component) && has(point, work) && point["count"] != "0").cloned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_the_upload_to_the_mail() {
     let (received, url) = collector().await;
@@ -92,6 +105,18 @@ async fn one_trace_from_the_upload_to_the_mail() {
         text.into_iter().any(|text| text.contains("tessera.work.ended") && text.contains("converter")).then_some(())
     })
     .await;
+    // How long the one delivery to the converter took is in one bucket of its histogram.
+    let point =
+        eventually("the histogram has the delivery", async || duration(&received, "converter", "delivery")).await;
+    let buckets: Vec<u64> = point["bucketCounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|count| count.as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(buckets.len(), point["explicitBounds"].as_array().unwrap().len() + 1);
+    assert_eq!((buckets.iter().sum::<u64>(), point["count"].as_str()), (1, Some("1")), "{point}");
+    assert!(point["sum"].as_f64().unwrap() > 0.0, "{point}");
 }
 
 #[tokio::test]
@@ -111,17 +136,76 @@ async fn what_components_print_bears_the_ids_of_their_request() {
         (operator::metric_of(state, "tessera_http_requests_in_flight", "probe").await == 2.0).then_some(())
     })
     .await;
-    for id in ["mine-1", "mine-2"] {
+    for number in 1..=20 {
+        let id = &format!("mine-{number}-");
         assert_eq!(get(&format!("print/-?{id}"), id).await.unwrap().status(), 200);
         for output in ["stdout", "stderr"] {
             let line = fixture.server.log.line_with(&[&format!("{id} to {output}")]);
             assert!(line.contains(&format!("request_id={id} trace_id={TRACE}")), "{line}");
         }
     }
-    assert!(operator::metric_of(state, "tessera_instances_created_total", "probe").await <= 2.0, "they shared them");
+    assert!(operator::metric_of(state, "tessera_instances_created_total", "probe").await < 20.0, "some shared one");
     let lines = operator::text(state, &["logs", "probe", "--json"]);
-    let line = lines.lines().find(|line| line.contains("mine-2 to stdout")).expect("the line");
+    let line = lines.lines().find(|line| line.contains("mine-2- to stdout")).expect("the line");
     let line: Value = serde_json::from_str(line).unwrap();
-    assert_eq!((&line["fields"]["request_id"], &line["fields"]["trace_id"]), (&"mine-2".into(), &TRACE.into()));
+    assert_eq!((&line["fields"]["request_id"], &line["fields"]["trace_id"]), (&"mine-2-".into(), &TRACE.into()));
     others.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn operations_on_stores_are_counted_by_what_came_of_them() {
+    let fixture = Fixture::start(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n\
+         key_value_stores = [\"shelf\"]\n[component.probe.tool.tessera]\nblob_stores = { box = \"read-write\" }\n",
+    );
+    for (path, answer) in [
+        ("kv-set/shelf", "ok"),
+        ("kv-get/shelf", "ok"),
+        ("kv-get/shelf", "ok"),
+        ("blob-head/box", "NotFound"),
+        ("blob-put/box", "ok"),
+        ("blob-delete/box", "ok"),
+    ] {
+        assert_eq!(fixture.probe(&format!("x/{path}"), "content").await, answer, "{path}");
+    }
+    let text = operator::metrics(fixture.directory.path()).await;
+    let count = |kind: &str, store: &str, operation: &str, outcome: &str| {
+        let labels = format!("kind=\"{kind}\",store=\"{store}\",operation=\"{operation}\",outcome=\"{outcome}\"}}");
+        let line =
+            text.lines().find(|line| line.starts_with("tessera_store_operations_total") && line.contains(&labels));
+        line.unwrap_or_else(|| panic!("{labels}: {text}")).rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!((count("key_value", "shelf", "get", "ok"), count("key_value", "shelf", "commit", "ok")), (2, 1));
+    assert_eq!((count("blob", "box", "head", "refused"), count("blob", "box", "head", "ok")), (1, 0));
+    assert_eq!((count("blob", "box", "put", "ok"), count("blob", "box", "delete", "ok")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_operators_do_is_counted_by_what_came_of_it() {
+    let fixture = Fixture::start(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n",
+    );
+    let state = fixture.directory.path();
+    let other = crate::support::fixtures::wasm("spin7");
+    let broken = state.join("broken.wasm");
+    std::fs::write(&broken, "nothing").unwrap();
+    operator::refused(state, &["swap", "probe", broken.to_str().unwrap()]);
+    operator::json(state, &["swap", "probe", other.to_str().unwrap()]);
+    operator::json(state, &["rollback", "probe"]);
+    operator::json(state, &["swap", "probe", other.to_str().unwrap(), "--canary", "10%"]);
+    operator::json(state, &["rollback", "probe"]);
+    operator::json(state, &["reload"]);
+    let text = operator::metrics(state).await;
+    for (action, result, count) in [
+        ("swap", "ok", 2.0),
+        ("swap", "refused", 1.0),
+        ("rollback", "ok", 2.0),
+        ("canary", "returned", 1.0),
+        ("canary", "promoted", 0.0),
+        ("reload", "ok", 1.0),
+        ("reload", "refused", 0.0),
+    ] {
+        let start = format!("tessera_changes_total{{action=\"{action}\",result=\"{result}\"}}");
+        assert_eq!(operator::metric(&text, &start), count, "{start}");
+    }
 }

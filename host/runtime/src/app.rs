@@ -24,7 +24,7 @@ use crate::app::drain::Drain;
 use crate::app::http::Routes;
 use crate::app::slot::Slot;
 use crate::cpu::Turns;
-use crate::stats::{self, Counter};
+use crate::stats::{self, Changes, Counter};
 
 /// One consistent state of the application.
 #[derive(Default)]
@@ -49,6 +49,8 @@ pub(crate) struct App {
     turns: Arc<Turns>,
     /// HTTP requests that no route was for.
     pub(crate) unrouted: Counter,
+    /// What operators did, and what became of it.
+    pub(crate) changes: Changes,
     /// Snapshots that were put in place.
     pub(crate) deployments: Counter,
     drain: Drain,

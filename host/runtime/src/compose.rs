@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use tessera_capability::kv;
 use tessera_capability::queue::Subscription;
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Compiled, InstancePre};
@@ -37,11 +38,13 @@ use crate::app::http::{Fixed, Routes, Target};
 use crate::app::link::{self, Dependency};
 use crate::app::slot::Slot;
 use crate::app::{App, files, unsupported};
+use crate::counted::{self, Counted};
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
 use crate::manifest::{self, AllowedHosts, Handler, Manifest, Resolved};
 use crate::network::{Common, Network};
 use crate::state::State;
+use crate::stats::Operations;
 use crate::trigger::http;
 
 /// Where, in the state directory, the files are that components may read.
@@ -219,24 +222,34 @@ impl Builder<'_> {
 
     /// What the manifest grants.
     fn grants(&self, id: &str, declared: &manifest::Component, resolved: &Resolved) -> Result<Grants> {
+        let mut operations = Vec::new();
+        let mut counted = |kind, label: &str, names| {
+            let counts = Arc::new(Operations::new(kind, label, names));
+            operations.push(Arc::clone(&counts));
+            counts
+        };
+        let mut stores: HashMap<String, Arc<dyn kv::Store>> = HashMap::new();
+        for label in &declared.key_value_stores {
+            let counts = counted("key_value", label, counted::KEY_VALUE);
+            stores.insert(label.clone(), Arc::new(Counted::new(self.engines.key_value(label)?, counts)));
+        }
+        let mut blobs = HashMap::new();
+        for (label, access) in &declared.blob_stores {
+            let counts = counted("blob", label, counted::BLOB);
+            let store = Arc::new(Counted::new(self.engines.blob(label)?, counts));
+            blobs.insert(label.clone(), Blobs { store, access: *access });
+        }
         Ok(Grants {
             component: id.into(),
-            stores: declared
-                .key_value_stores
-                .iter()
-                .map(|label| Ok((label.clone(), self.engines.key_value(label)?)))
-                .collect::<Result<_>>()?,
+            stores,
             databases: declared
                 .sqlite_databases
                 .iter()
                 .map(|label| Ok((label.clone(), self.engines.database(label)?)))
                 .collect::<Result<_>>()?,
             redis: self.engines.redis_client(),
-            blobs: declared
-                .blob_stores
-                .iter()
-                .map(|(label, access)| Ok((label.clone(), Blobs { store: self.engines.blob(label)?, access: *access })))
-                .collect::<Result<_>>()?,
+            blobs,
+            operations,
             open_blobs: Arc::new(Semaphore::new(declared.limits.open_blobs())),
             publish: declared.publish.clone(),
             broker: self.engines.broker(),

@@ -9,6 +9,7 @@ use tessera_capability::{Error, Result, blob, kv, mail, queue, redis, sql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::manifest::{AllowedHosts, BlobAccess, Destination, MailGrant, Secret};
+use crate::stats::Operations;
 
 /// A granted blob store.
 pub(crate) struct Blobs {
@@ -48,6 +49,8 @@ pub(crate) struct Grants {
     pub(crate) mail: Option<Mail>,
     /// Its variables.
     pub(crate) variables: BTreeMap<String, Secret>,
+    /// What it did with its stores.
+    pub(crate) operations: Vec<Arc<Operations>>,
     /// Where it may connect to.
     pub(crate) hosts: AllowedHosts,
 }

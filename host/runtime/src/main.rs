@@ -10,6 +10,7 @@ mod bindings;
 mod cli;
 mod compose;
 mod config;
+mod counted;
 mod cpu;
 mod diagnostic;
 mod engine;

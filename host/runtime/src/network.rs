@@ -6,6 +6,7 @@
 
 mod client;
 mod connect;
+mod connections;
 mod depth;
 mod http;
 mod session;
@@ -139,6 +140,7 @@ impl Network {
 pub(crate) fn add_to_linker<T: SessionView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     http::add_to_linker(linker)?;
+    connections::add_to_linker(linker)?;
     sockets::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())

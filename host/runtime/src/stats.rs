@@ -4,12 +4,17 @@
 //! and percentiles are left to whoever reads. Counts begin at zero with each version.
 
 mod latency;
+mod operations;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 pub(crate) use self::latency::{Latencies, Latency};
+pub(crate) use self::operations::{Changes, Operations, Outcome};
+
+/// Bounds of the buckets that histograms are shown in, in milliseconds.
+pub(crate) const BOUNDS: [u64; 15] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 600_000];
 
 /// A number that only grows.
 #[derive(Debug, Default)]

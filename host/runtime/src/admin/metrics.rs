@@ -18,10 +18,7 @@ use tessera_capability::time::{Clock as _, SystemClock};
 use super::http::Problem;
 use super::{Context, process};
 use crate::app::component::Component;
-use crate::stats::{Stats, Work};
-
-/// Bounds of the histograms' buckets, in milliseconds.
-const BOUNDS: [u64; 15] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 60_000, 600_000];
+use crate::stats::{BOUNDS, Stats, Work};
 
 /// The engines may be out of reach; then the rest is answered without them.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,6 +52,7 @@ pub(super) async fn read(State(context): State<Context>) -> Response {
         components: context.app.versions(),
         unrouted: context.app.unrouted.get(),
         deployments: context.app.deployments.get(),
+        changes: context.app.changes.counts().collect(),
         draining: context.app.drain().is_on(),
         uptime: context.started.elapsed(),
         groups,
@@ -76,6 +74,7 @@ struct Seen {
     components: Vec<Arc<Component>>,
     unrouted: u64,
     deployments: u64,
+    changes: Vec<(&'static str, &'static str, u64)>,
     draining: bool,
     uptime: Duration,
     groups: Vec<GroupStatus>,
@@ -215,6 +214,26 @@ impl Seen {
         Ok(())
     }
 
+    fn operations(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Operations on stores, by how they came out";
+        let mut metric = encoder.encode_descriptor("tessera_store_operations", help, None, MetricType::Counter)?;
+        for component in &self.components {
+            let version = component.version.hash.get(..12).unwrap_or(&component.version.hash);
+            for store in &component.grants().operations {
+                for (operation, outcome, count) in store.counts() {
+                    let own = [("component", &*component.id), ("version", version), ("kind", store.kind)];
+                    let labels = [("store", store.label.as_str()), ("operation", operation), ("outcome", outcome)];
+                    counter(&mut metric, &[&own[..], &labels].concat(), count)?;
+                }
+            }
+        }
+        let help = "What operators did, by what became of it";
+        let mut metric = encoder.encode_descriptor("tessera_changes", help, None, MetricType::Counter)?;
+        self.changes.iter().try_for_each(|(action, result, count)| {
+            counter(&mut metric, &[("action", action), ("result", result)], *count)
+        })
+    }
+
     fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Messages that groups of consumers hold";
         let mut metric = encoder.encode_descriptor("tessera_queue_messages", help, None, MetricType::Gauge)?;
@@ -275,6 +294,7 @@ impl Seen {
 impl Collector for Seen {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.components(&mut encoder)?;
+        self.operations(&mut encoder)?;
         self.queues(&mut encoder)?;
         self.process(&mut encoder)
     }

@@ -17,6 +17,7 @@ use crate::bindings::spin::RedisSubscriberPre;
 use crate::bindings::{QueueConsumerPre, legacy_http};
 use crate::cpu::Turns;
 use crate::engine;
+use crate::grants::Grants;
 use crate::manifest::{Limits, Reuse};
 use crate::network::{Names, Network};
 use crate::state::State;
@@ -119,6 +120,11 @@ impl Component {
             mounts,
             wagi,
         }
+    }
+
+    /// What it may use.
+    pub(crate) fn grants(&self) -> &Grants {
+        self.network.grants()
     }
 
     /// A fresh store for one instance, which may compute for as long as one call.

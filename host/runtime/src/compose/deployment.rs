@@ -150,6 +150,17 @@ impl Deployment {
         received: Received,
         order: &Order,
     ) -> Result<Switch, Refusal> {
+        let switched = self.switch(component, received, order).await;
+        self.count("swap", &switched);
+        switched
+    }
+
+    /// Counts what an operator asked for.
+    pub(super) fn count<T>(&self, action: &str, result: &Result<T, Refusal>) {
+        self.app.changes.count(action, if result.is_ok() { "ok" } else { "refused" });
+    }
+
+    async fn switch(self: &Arc<Self>, component: &str, received: Received, order: &Order) -> Result<Switch, Refusal> {
         if !self.app.load().components.contains_key(component) {
             return Err(unknown(component, &self.current.lock().await.declared.manifest));
         }
@@ -176,6 +187,12 @@ impl Deployment {
     /// # Errors
     /// If there is none, or if it is no longer fit.
     pub(crate) async fn rollback(self: &Arc<Self>, component: &str, order: &Order) -> Result<Switch, Refusal> {
+        let back = self.go_back(component, order).await;
+        self.count("rollback", &back);
+        back
+    }
+
+    async fn go_back(self: &Arc<Self>, component: &str, order: &Order) -> Result<Switch, Refusal> {
         let mut current = self.current.lock().await;
         let source = current.binary(component)?.source.clone();
         if self.app.load().components.get(component).is_some_and(|slot| slot.canary.is_some()) {

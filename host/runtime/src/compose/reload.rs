@@ -35,6 +35,12 @@ impl Deployment {
     /// If something in them is wrong, or cannot change while the application runs; then everything
     /// is as it was.
     pub(crate) async fn reload(&self, by: &str) -> Result<Applied, Refusal> {
+        let applied = self.apply(by).await;
+        self.count("reload", &applied);
+        applied
+    }
+
+    async fn apply(&self, by: &str) -> Result<Applied, Refusal> {
         let mut current = self.current.lock().await;
         let old = self.app.snapshot();
         if let Some(slot) = old.components.values().find(|slot| slot.canary.is_some()) {

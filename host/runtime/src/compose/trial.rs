@@ -124,6 +124,7 @@ impl Deployment {
         }
         self.app.replace(Snapshot { components, routes });
         self.retire(&loser.component, drain.unwrap_or_else(|| drain_time(&current.declared.manifest, id)));
+        self.app.changes.count("canary", if promote { "promoted" } else { "returned" });
         let what = if promote { "the canary takes all new work" } else { "the canary is returned" };
         tracing::info!(component = id, version = short(&tried), by, "{what}: {reason}");
         Ok(switch)

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -24,11 +25,32 @@ pub(crate) struct Network {
     pub(crate) pooling: bool,
     /// How servers are known, where not by this machine's authorities.
     pub(crate) tls: Arc<[ClientTls]>,
+    /// Outgoing HTTP requests at a time, of all components together.
+    pub(crate) requests: Cap,
+    /// Connections of sockets at a time, of all components together.
+    pub(crate) sockets: Cap,
+    /// Both at a time, of all components together.
+    pub(crate) total: Cap,
+}
+
+/// A number of permits; `None`: without end.
+pub(crate) type Cap = Option<Arc<Semaphore>>;
+
+fn cap(number: Option<usize>) -> Cap {
+    number.map(|number| Arc::new(Semaphore::new(number.min(Semaphore::MAX_PERMITS))))
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { blocked: Arc::default(), block_private: false, pooling: true, tls: Arc::default() }
+        Self {
+            blocked: Arc::default(),
+            block_private: false,
+            pooling: true,
+            tls: Arc::default(),
+            requests: None,
+            sockets: None,
+            total: None,
+        }
     }
 }
 
@@ -65,12 +87,17 @@ pub(crate) type Identity = (Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'sta
 struct OutboundNetworking {
     #[serde(default)]
     block_networks: Vec<Spanned<String>>,
+    max_socket_connections: Option<usize>,
+    max_total_connections: Option<usize>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OutboundHttp {
     connection_pooling: Option<bool>,
+    max_connections: Option<usize>,
+    /// The older name; there, one more is let through.
+    max_concurrent_requests: Option<Spanned<usize>>,
 }
 
 #[derive(Deserialize)]
@@ -100,12 +127,23 @@ pub(super) fn networking(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>, n
         }
     }
     network.blocked = blocked.into();
+    network.sockets = cap(table.max_socket_connections);
+    network.total = cap(table.max_total_connections);
 }
 
 /// `[outbound_http]`
 pub(super) fn http(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>, network: &mut Network) {
     let Some(table) = reader.table::<OutboundHttp>(value) else { return };
     network.pooling = table.connection_pooling.unwrap_or(true);
+    network.requests = cap(match (table.max_connections, table.max_concurrent_requests) {
+        (Some(_), Some(older)) => {
+            let help = "remove it: `max_connections` is its newer name";
+            reader.error(older.span(), "`max_concurrent_requests` and `max_connections` are both given", help);
+            None
+        }
+        (Some(number), None) => Some(number),
+        (None, older) => older.map(|number| number.get_ref().saturating_add(1)),
+    });
 }
 
 /// `[[client_tls]]`
@@ -183,7 +221,18 @@ mod tests {
         let blocked: Vec<_> = config.network.blocked.iter().map(ToString::to_string).collect();
         assert_eq!(blocked, ["1.0.0.0/8", "::1/128"]);
         assert!(config.network.block_private && !config.network.pooling);
+        let permits = |cap: &super::Cap| cap.as_ref().map(|permits| permits.available_permits());
+        let config = read(
+            "[outbound_networking]\nmax_socket_connections = 2\nmax_total_connections = 9\n\
+             [outbound_http]\nmax_connections = 0\n",
+        )
+        .unwrap();
+        let network = &config.network;
+        assert_eq!([&network.requests, &network.sockets, &network.total].map(permits), [Some(0), Some(2), Some(9)]);
+        let config = read("[outbound_http]\nmax_concurrent_requests = 0\n").unwrap();
+        assert_eq!(permits(&config.network.requests), Some(1));
         let config = read("").unwrap();
+        assert_eq!(permits(&config.network.requests), None);
         assert!(config.network.pooling && !config.network.block_private && config.network.blocked.is_empty());
     }
 
@@ -193,6 +242,8 @@ mod tests {
             "[outbound_networking]\nblock_networks = [\"private-ish\"]\n",
             "[outbound_networking]\nblock = 1\n",
             "[outbound_http]\nconnection_pooling = \"yes\"\n",
+            "[outbound_http]\nmax_connections = 1\nmax_concurrent_requests = 1\n",
+            "[outbound_networking]\nmax_socket_connections = -1\n",
             "[[client_tls]]\ncomponent_ids = [\"a\"]\nhosts = []\n",
             "[[client_tls]]\ncomponent_ids = [\"a\"]\nhosts = [\"b\"]\nca_roots_file = \"missing.pem\"\n",
             "[[client_tls]]\ncomponent_ids = [\"a\"]\nhosts = [\"b\"]\nclient_cert_file = \"a.pem\"\n",

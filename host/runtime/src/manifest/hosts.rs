@@ -127,6 +127,13 @@ pub(super) fn check(entry: &str) -> Result<(), String> {
     Rule::parse(entry).map(drop)
 }
 
+/// The component that an entry names by its host, `<component>.spin.internal`.
+pub(super) fn component(entry: &str) -> Option<&str> {
+    let (_, rest) = entry.trim().split_once("://")?;
+    let host = rest.split([':', '/']).next()?;
+    host.strip_suffix(".spin.internal").filter(|id| !id.contains(['*', '.']))
+}
+
 /// What the deprecated `allowed_http_hosts` says, in the syntax of its successor.
 pub(super) fn from_http_host(host: &str) -> Vec<String> {
     if host == "insecure:allow-all" {

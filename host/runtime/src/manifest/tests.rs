@@ -317,6 +317,13 @@ fn what_is_probably_not_meant() {
             component("[[trigger.http]]\nroute = \"/.well-known/spin/mine\"\ncomponent = \"gateway\""),
         ),
         ("warning_never_used", "[trigger]\n[component.a]\nsource = \"a.wasm\"\n".to_owned()),
+        (
+            "warning_unknown_component",
+            component(
+                "allowed_outbound_hosts = [\"http://gatewya.spin.internal\", \"http://nobody.spin.internal:80\", \
+                 \"http://gateway.spin.internal\", \"http://*.spin.internal\", \"https://spin.internal\"]",
+            ),
+        ),
         ("warning_deprecated_hosts", component("allowed_http_hosts = [\"example.com\"]")),
         (
             "warning_inheritance",

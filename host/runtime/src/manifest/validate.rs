@@ -388,6 +388,15 @@ fn outbound_hosts(
         if let Some(Err(why)) = template.literal().map(hosts::check) {
             check.error(host.span(), format!("`{host}` is not a destination"), why);
         }
+        if let Some(id) = template.literal().and_then(hosts::component).filter(|id| !known.components.contains(*id)) {
+            let message = format!("`{host}` names a component that is not in the manifest");
+            let others = known.components.iter().map(String::as_str);
+            let help = nearest(id, others).map_or_else(
+                || "nothing answers there: remove it, or add the component".to_owned(),
+                |near| format!("did you mean `{near}.spin.internal`?"),
+            );
+            check.warn(host.span(), message, help);
+        }
         valid.push(template);
     }
     valid

@@ -74,10 +74,11 @@ impl Network {
         connections: Arc<Semaphore>,
     ) -> Result<Response<WasiBody>, HttpError> {
         let wait = options.and_then(|options| options.connect_timeout).unwrap_or(WAIT).min(WAIT);
-        let Ok(Ok(permit)) = tokio::time::timeout(wait, connections.acquire_owned()).await else {
+        let Ok(place) = tokio::time::timeout(wait, self.place_of_request(connections)).await else {
             tracing::warn!(
                 component = &*self.grants.component,
-                "no outgoing request ended within {wait:?}, so that another could begin (`limits.connections`)"
+                "no outgoing request ended within {wait:?}, so that another could begin (`limits.connections`, or a \
+                 limit of the operator's in `[outbound_http]` or `[outbound_networking]`)"
             );
             return Err(HttpError::ConnectionLimitReached);
         };
@@ -85,7 +86,7 @@ impl Network {
         // Held until the answer's end.
         Ok(response.map(|body| {
             let body = body.map_frame(move |frame| {
-                let _held = &permit;
+                let _held = &place;
                 frame
             });
             body.boxed_unsync()
@@ -125,7 +126,7 @@ impl Network {
 /// How an instance's requests are sent.
 pub(crate) struct Hooks {
     network: Arc<Network>,
-    /// One permit for each request at a time, of all instances together.
+    /// One permit for each connection at a time, of all instances together.
     connections: Arc<Semaphore>,
     /// Of the task whose request is sent next.
     depth: u8,
@@ -134,6 +135,11 @@ pub(crate) struct Hooks {
 impl Hooks {
     pub(crate) fn new(network: Arc<Network>, connections: Arc<Semaphore>) -> Self {
         Self { network, connections, depth: 0 }
+    }
+
+    /// Permits for connections.
+    pub(super) fn connections(&self) -> &Arc<Semaphore> {
+        &self.connections
     }
 
     /// What the instance's component reaches.

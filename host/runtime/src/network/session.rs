@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi_http::WasiHttpView;
 
+use super::connections::Place;
 use super::{Depths, Hooks, Names, Network};
 
 /// An instance's side of its component's network.
@@ -17,6 +18,8 @@ pub(crate) struct Session {
     pub(crate) depths: Depths,
     /// What it looked up.
     pub(super) names: Arc<Names>,
+    /// The places that its sockets take, by handle.
+    pub(super) sockets: HashMap<u32, Place>,
     /// Look-ups of WASI 0.2 by handle. Handles are used again, so this is as small as their table.
     pub(super) lookups: HashMap<u32, Arc<str>>,
 }
@@ -25,7 +28,7 @@ impl Session {
     /// A new instance's; it has `connections` in common with the others.
     pub(crate) fn new(network: Arc<Network>, names: Arc<Names>, connections: Arc<Semaphore>) -> Self {
         let hooks = Hooks::new(network, connections);
-        Self { hooks, depths: Depths::default(), names, lookups: HashMap::new() }
+        Self { hooks, depths: Depths::default(), names, sockets: HashMap::new(), lookups: HashMap::new() }
     }
 
     /// The component's network.

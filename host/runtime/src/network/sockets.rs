@@ -126,13 +126,13 @@ pub(super) fn add_to_linker<T: SessionView>(linker: &mut Linker<T>) -> Result<()
     })
 }
 
-fn sockets<T: SessionView>(state: &mut T) -> WasiSocketsCtxView<'_> {
+pub(super) fn sockets<T: SessionView>(state: &mut T) -> WasiSocketsCtxView<'_> {
     let view = state.ctx();
     WasiSocketsCtxView { ctx: view.ctx.sockets(), table: view.table }
 }
 
 /// What the guest is told, unless it is a trap.
-fn answer<T>(result: Result<T, SocketError>) -> Result<(Result<T, ErrorCode>,)> {
+pub(super) fn answer<T>(result: Result<T, SocketError>) -> Result<(Result<T, ErrorCode>,)> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),

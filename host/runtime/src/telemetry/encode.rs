@@ -1,10 +1,11 @@
 //! OTLP's messages as JSON (ids in hexadecimal, 64-bit numbers as text).
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::stats::{BOUNDS, Latencies};
 use crate::trace::{self, Kind, Span};
 
 /// Who sends.
@@ -57,12 +58,52 @@ impl Resource {
             }
         }
         let mut metrics: Vec<_> = METRICS.iter().zip(points).map(|(metric, points)| metric.with(&points)).collect();
+        let durations = snapshot.components.iter().flat_map(|(id, slot)| {
+            let stats = &slot.stable.component.stats;
+            let works = [("http", &stats.http), ("delivery", &stats.deliveries), ("call", &stats.calls)];
+            works.map(|(kind, work)| {
+                let attributes =
+                    json!([attribute("tessera.component", &(**id).into()), attribute("tessera.work", &kind.into())]);
+                histogram(attributes, &work.latency.load(), &start, &now)
+            })
+        });
+        metrics.push(json!({
+            "name": "tessera.work.duration",
+            "unit": "s",
+            // 2: cumulative.
+            "histogram": {"dataPoints": durations.collect::<Vec<_>>(), "aggregationTemporality": 2},
+        }));
         metrics.push(DROPPED.with(&[point(json!([]), dropped)]));
         json!({"resourceMetrics": [{
             "resource": self.0,
             "scopeMetrics": [{"scope": {"name": "tessera"}, "metrics": metrics}],
         }]})
     }
+}
+
+/// A point of a histogram: buckets by [`BOUNDS`], each with its own count.
+fn histogram(attributes: Value, latencies: &Latencies, start: &str, now: &str) -> Value {
+    let count = latencies.count();
+    let mut before = 0;
+    let cumulative = latencies.cumulative(&BOUNDS.map(Duration::from_millis));
+    let buckets: Vec<_> = cumulative
+        .into_iter()
+        .chain([count])
+        .map(|until| {
+            let own = until.saturating_sub(before);
+            before = until;
+            own.to_string()
+        })
+        .collect();
+    json!({
+        "attributes": attributes,
+        "startTimeUnixNano": start,
+        "timeUnixNano": now,
+        "count": count.to_string(),
+        "sum": latencies.sum().as_secs_f64(),
+        "explicitBounds": BOUNDS.map(|bound| Duration::from_millis(bound).as_secs_f64()),
+        "bucketCounts": buckets,
+    })
 }
 
 struct Metric {
