@@ -165,7 +165,7 @@ impl Conversion {
     }
 
     /// About how many frames the MP3 will have. None if nobody knows, or if it cannot be made in spans: because it
-    /// must be made at one go, or because the encoder converts the sample rate.
+    /// must be made at one go, or because its sample rate is converted.
     #[must_use]
     pub fn frames(&self) -> Option<u64> {
         let rate = f64::from(self.audio.rate());

@@ -18,6 +18,7 @@ use crate::formats::{self, Unopened};
 use crate::matroska;
 use crate::mix::Mix;
 use crate::reason::{Reason, Warning};
+use crate::resample::Resampler;
 use crate::tags::Tags;
 use crate::track::{Pick, same_language};
 
@@ -71,6 +72,8 @@ pub struct Audio {
     rate: u32,
     outputs: usize,
     mix: Option<(symphonia::core::audio::Channels, Mix)>,
+    /// While the stream has another rate than at its start.
+    resampler: Option<Resampler>,
     heard: Heard,
     /// Blocks lie one after the other; otherwise where their packets say.
     contiguous: bool,
@@ -148,6 +151,7 @@ impl Audio {
             rate,
             outputs: 0,
             mix: None,
+            resampler: None,
             contiguous: heard == Heard::All || priming.is_some(),
             heard,
             seconds,
@@ -265,7 +269,8 @@ impl Audio {
             self.stop(Warning::StopsEarly);
         }
         self.ended = true;
-        None
+        let planes = self.resampler.take()?.finish();
+        Some(Block { start: self.next_start, planes, length: None }).filter(|block| block.frames() > 0)
     }
 
     fn decode(&mut self, packet: &Packet) -> Option<Block> {
@@ -292,11 +297,11 @@ impl Audio {
                 if decoded.frames() == 0 {
                     return None;
                 }
+                if !RATES.contains(&spec.rate()) {
+                    self.stop(Warning::StopsEarly);
+                    return None;
+                }
                 if self.outputs == 0 {
-                    if !RATES.contains(&spec.rate()) {
-                        self.stop(Warning::StopsEarly);
-                        return None;
-                    }
                     // A range of the timeline was computed with the rate that the container says.
                     if let (Heard::Ranges(ranges), true) = (&mut self.heard, self.rate != spec.rate()) {
                         for range in ranges {
@@ -305,10 +310,8 @@ impl Audio {
                     }
                     self.rate = spec.rate();
                     self.outputs = spec.channels().count().clamp(1, 2);
-                } else if spec.rate() != self.rate {
-                    self.stop(Warning::StopsEarly);
-                    return None;
                 }
+                let rate = spec.rate();
                 if self.mix.as_ref().is_none_or(|(channels, _)| channels != spec.channels()) {
                     self.mix = Some((spec.channels().clone(), Mix::new(spec.channels(), self.outputs)));
                 }
@@ -317,6 +320,7 @@ impl Audio {
                 if let Some((_, mix)) = &self.mix {
                     mix.apply(&self.scratch, &mut planes);
                 }
+                let planes = self.at_one_rate(rate, planes);
                 let block = Block { start, planes, length: announced.filter(|length| *length > 0) };
                 self.next_start = start.saturating_add(i64::try_from(block.frames()).unwrap_or(0));
                 Some(block)
@@ -338,6 +342,29 @@ impl Audio {
                 Some(self.silence(start, frames))
             }
         }
+    }
+
+    /// Samples at the rate of the first ones, which is that of the MP3, also where the stream changes its own.
+    fn at_one_rate(&mut self, rate: u32, mut planes: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+        if rate == self.rate && self.resampler.is_none() {
+            return planes;
+        }
+        let mut converted = match self.resampler.take_if(|resampler| resampler.from() != rate) {
+            Some(mut before) => before.finish(),
+            None => vec![Vec::new(); planes.len()],
+        };
+        if rate != self.rate {
+            if self.resampler.is_none() {
+                self.resampler = Resampler::new(rate, self.rate, planes.len());
+            }
+            if let Some(resampler) = &mut self.resampler {
+                planes = resampler.process(&planes.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            }
+        }
+        for (converted, plane) in converted.iter_mut().zip(planes) {
+            converted.extend(plane);
+        }
+        converted
     }
 
     fn silence(&self, start: i64, frames: usize) -> Block {

@@ -9,6 +9,7 @@ use messages::choices::{SAMPLE_RATES, bitrates};
 use mp3lame_encoder::{BuildError, Builder, DualPcm, Encoder, FlushGap, FlushNoGap, MonoPcm, Quality, VbrMode};
 
 use crate::loudness::Measured;
+use crate::resample::Resampler;
 
 /// The most sound of one file, in seconds: a day. A film has a hundredth of it, a bomb may have years.
 const LONGEST: u32 = 24 * 60 * 60;
@@ -135,13 +136,15 @@ impl From<mp3lame_encoder::EncodeError> for EncodeError {
 /// An MP3 in the making.
 pub struct Mp3 {
     lame: Encoder,
+    /// Where the MP3 has another rate than the sound.
+    resampler: Option<Resampler>,
     rate: u32,
     mp3_rate: u32,
     samples: u64,
 }
 
 impl Mp3 {
-    /// An encoder for 1 or 2 channels at a sample rate, which LAME converts if MP3 does not know it. It begins with the
+    /// An encoder for 1 or 2 channels at a sample rate, which is converted if MP3 does not know it. It begins with the
     /// place of an info frame, if that is wanted.
     ///
     /// # Errors
@@ -149,8 +152,8 @@ impl Mp3 {
     pub fn new(rate: u32, channels: usize, settings: Settings, info: bool) -> Result<Self, EncodeError> {
         let mut builder = Builder::new().ok_or(BuildError::NoMem)?;
         builder.set_num_channels(if channels == 1 { 1 } else { 2 })?;
-        builder.set_sample_rate(rate)?;
         let mp3_rate = output_rate(rate, &settings.choices);
+        builder.set_sample_rate(mp3_rate)?;
         builder.set_output_sample_rate(core::num::NonZeroU32::new(mp3_rate))?;
         match settings.bit_rate {
             BitRate::Constant(kbit) => {
@@ -167,7 +170,13 @@ impl Mp3 {
         }
         builder.set_to_write_vbr_tag(info)?;
         let lame = builder.build()?;
-        Ok(Self { lame, rate, mp3_rate, samples: 0 })
+        let resampler = if rate == mp3_rate {
+            None
+        } else {
+            let resampler = Resampler::new(rate, mp3_rate, if channels == 1 { 1 } else { 2 });
+            Some(resampler.ok_or_else(|| EncodeError(format!("{rate} Hz cannot be converted")))?)
+        };
+        Ok(Self { lame, resampler, rate, mp3_rate, samples: 0 })
     }
 
     /// Encodes one plane of samples (-1 to 1) per channel, equally long, and appends what is ready to `out`.
@@ -175,6 +184,17 @@ impl Mp3 {
     /// # Errors
     /// LAME failed.
     pub fn encode(&mut self, planes: &[&[f32]], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        self.samples = self.samples.saturating_add(planes.first().map_or(0, |plane| plane.len()) as u64);
+        match &mut self.resampler {
+            Some(resampler) => {
+                let planes = resampler.process(planes);
+                self.encode_resampled(&planes.iter().map(Vec::as_slice).collect::<Vec<_>>(), out)
+            }
+            None => self.encode_resampled(planes, out),
+        }
+    }
+
+    fn encode_resampled(&mut self, planes: &[&[f32]], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let (Some(left), right) = (planes.first(), planes.get(1)) else { return Ok(()) };
         let mut at = 0;
         while let Some(rest) = left.get(at..).filter(|rest| !rest.is_empty()) {
@@ -185,7 +205,6 @@ impl Mp3 {
                 (Some(left), Some(Some(right))) => self.lame.encode_to_vec(DualPcm { left, right }, out)?,
                 _ => return Err(EncodeError::uneven()),
             };
-            self.samples = self.samples.saturating_add(count as u64);
             at += count;
         }
         Ok(())
@@ -198,6 +217,10 @@ impl Mp3 {
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         if self.samples == 0 {
             return Ok(());
+        }
+        if let Some(resampler) = &mut self.resampler {
+            let planes = resampler.finish();
+            self.encode_resampled(&planes.iter().map(Vec::as_slice).collect::<Vec<_>>(), out)?;
         }
         out.reserve(mp3lame_encoder::max_required_buffer_size(0).max(FLUSH_BYTES));
         self.lame.flush_to_vec::<FlushGap>(out)?;
@@ -220,7 +243,7 @@ impl Mp3 {
         if self.mp3_rate >= 32_000 { 1152 } else { 576 }
     }
 
-    /// True if LAME converts no sample rate.
+    /// True if no sample rate is converted.
     #[must_use]
     pub fn keeps_rate(&self) -> bool {
         self.rate == self.mp3_rate

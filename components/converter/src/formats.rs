@@ -7,6 +7,7 @@
 mod avi;
 mod bytes;
 mod corrected;
+mod elementary;
 mod flv;
 mod frames;
 mod input;
@@ -98,6 +99,7 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
     let stream = MediaSourceStream::new(source, Default::default());
     let opened = match kind {
         sniff::Kind::Avi => boxed::<avi::Avi>(stream),
+        sniff::Kind::Elementary => boxed::<elementary::Elementary>(stream),
         sniff::Kind::Flv => boxed::<flv::Flv>(stream),
         sniff::Kind::Program => boxed::<program::Program>(stream),
         sniff::Kind::Transport => boxed::<transport::Transport>(stream),

@@ -30,6 +30,7 @@ pub mod mix;
 pub mod part;
 pub mod piece;
 pub mod reason;
+pub mod resample;
 pub mod shape;
 pub mod source;
 pub mod span;

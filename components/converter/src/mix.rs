@@ -61,9 +61,23 @@ impl Mix {
     }
 }
 
+/// The usual layout of so many channels, which are in the order of WAVE.
 fn by_count(count: usize) -> Vec<(f32, f32)> {
-    let positions = u32::try_from(count).ok().and_then(Position::from_wave_channel_count);
-    positions.map_or_else(|| vec![(1.0, 1.0); count], |positions| positions.iter().map(weight).collect())
+    let front = Position::FRONT_LEFT | Position::FRONT_RIGHT;
+    let rear = Position::REAR_LEFT | Position::REAR_RIGHT;
+    let side = Position::SIDE_LEFT | Position::SIDE_RIGHT;
+    let five = front | Position::FRONT_CENTER | rear;
+    let positions = match count {
+        3 => front | Position::FRONT_CENTER,
+        4 => front | rear,
+        5 => five,
+        6 => five | Position::LFE1,
+        7 => front | Position::FRONT_CENTER | Position::LFE1 | Position::REAR_CENTER | side,
+        8 => five | Position::LFE1 | side,
+        // Nobody knows: all of them, to both sides.
+        _ => return vec![(1.0, 1.0); count],
+    };
+    positions.iter().map(weight).collect()
 }
 
 fn weight(position: Position) -> (f32, f32) {
@@ -126,6 +140,20 @@ mod tests {
         assert!(left[0] > 0.4 && left[1] == 0.0, "{left:?}");
         let centre = mixed(Channels::Positioned(surround), 2, &[0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
         assert!(centre[0] > 0.28 && centre[0] == centre[1], "{centre:?}");
+    }
+
+    #[test]
+    fn channels_without_positions_are_in_the_usual_ones() {
+        for count in 3..=12 {
+            let all = mixed(Channels::Discrete(count), 2, &vec![1.0; usize::from(count)]);
+            assert!(all.iter().all(|sample| (0.99..=1.001).contains(sample)), "{count}: {all:?}");
+        }
+        let alone = |at: usize| {
+            let input: Vec<f32> = (0..8).map(|channel| if channel == at { 1.0 } else { 0.0 }).collect();
+            mixed(Channels::Discrete(8), 2, &input)
+        };
+        assert!(alone(6)[0] > 0.2 && alone(6)[1] == 0.0, "{:?}", alone(6));
+        assert_eq!(alone(3), [0.0, 0.0]);
     }
 
     #[test]

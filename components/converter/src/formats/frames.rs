@@ -112,6 +112,11 @@ impl Splitter {
         self.buffer.extend_from_slice(piece);
     }
 
+    /// True if a header begins where the next frame should.
+    pub(super) fn starts_with_frame(&self) -> bool {
+        self.coding.header(&self.buffer).is_some()
+    }
+
     /// Part of the stream is missing here.
     pub(super) fn cut(&mut self) {
         self.drop_front(self.buffer.len());

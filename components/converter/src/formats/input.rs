@@ -28,6 +28,11 @@ impl<'s> Input<'s> {
         self.stream
     }
 
+    /// Bytes in the file, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.stream.byte_len()
+    }
+
     pub(super) fn position(&self) -> u64 {
         self.base.saturating_add(self.at as u64)
     }

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::matroska::{self, Matroska};
-use super::{transport, wave};
+use super::{elementary, transport, wave};
 
 /// Bytes looked at.
 const HEAD: u64 = 64 * 1024;
@@ -12,6 +12,8 @@ const HEAD: u64 = 64 * 1024;
 pub(super) enum Kind {
     Avi,
     Flv,
+    /// Frames without a container.
+    Elementary,
     /// MPEG program stream.
     Program,
     /// MPEG transport stream.
@@ -68,6 +70,8 @@ fn of(head: &[u8]) -> Kind {
         Kind::Program
     } else if !at(0, b"RIFF") && !at(4, b"ftyp") && transport::layout(head).is_some() {
         Kind::Transport
+    } else if elementary::coding(head).is_some() {
+        Kind::Elementary
     } else {
         Kind::Other
     }

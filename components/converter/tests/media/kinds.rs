@@ -51,6 +51,13 @@ macro_rules! surround {
     };
 }
 
+/// Eight of them.
+macro_rules! eight {
+    () => {
+        "-af pan=7.1|FL=c0|FR=c1|FC=0.5*c0|LFE=0.1*c0|BL=0.3*c1|BR=0.4*c0|SL=0.2*c0|SR=0.6*c1"
+    };
+}
+
 macro_rules! he_aac {
     ($version:literal) => {
         concat!("-i tests/media/fixtures/he-aac-v", $version, ".aac -map 2:a -c copy")
@@ -215,6 +222,17 @@ const KINDS: &[Kind] = &[
     heard("MKV, E-AC-3, 64 kbit/s", "eac3low.mkv", "-c:v mpeg4 -c:a eac3 -b:a 64k", 2, 40.0),
     heard("MP4, E-AC-3, 5.1", "eac351.mp4", concat!("-c:v mpeg4 -c:a eac3 -b:a 384k ", surround!()), 2, 40.0),
     heard("MPEG-TS, E-AC-3", "eac3.ts", "-c:v mpeg2video -c:a eac3", 2, 40.0),
+    heard("AC-3", "a.ac3", "-vn -c:a ac3", 2, 40.0),
+    heard("E-AC-3, 5.1", "a.eac3", concat!("-vn -c:a eac3 -b:a 384k ", surround!()), 2, 40.0),
+    heard("LATM", "a.loas", "-vn -c:a aac -f latm", 2, 60.0),
+    heard("MKV, PCM, 7.1", "pcm71.mkv", concat!("-c:v mpeg4 -c:a pcm_s24le ", eight!()), 2, 60.0),
+    heard("WAV, 7.1", "71.wav", concat!("-vn ", eight!()), 2, 60.0),
+    heard("FLAC, 7.1", "71.flac", concat!("-vn ", eight!()), 2, 60.0),
+    heard("MP4, AAC, 7.1", "71.mp4", concat!("-vn -c:a aac -b:a 512k ", eight!()), 2, 40.0),
+    heard("Ogg, Opus, 7.1", "71.opus", concat!("-vn -c:a libopus -mapping_family 1 ", eight!()), 2, 40.0),
+    heard("WAV, quadraphonic", "quad.wav", "-vn -af pan=quad|FL=c0|FR=c1|BL=0.5*c1|BR=0.7*c0", 2, 60.0),
+    heard("WAV, 3.0", "30.wav", "-vn -af pan=3.0|FL=c0|FR=c1|FC=0.5*c1", 2, 60.0),
+    heard("FLAC, 6.1", "61.flac", "-vn -af pan=6.1|FL=c0|FR=c1|FC=0.5*c1|LFE=c0|BC=0.4*c0|SL=c1|SR=0.2*c0", 2, 60.0),
     refused("ASF, WMA", "wma.wmv", "-c:v wmv2 -c:a wmav2", "Windows Media (ASF, WMA, WMV)"),
 ];
 

@@ -153,3 +153,22 @@ fn files_that_cannot_be_converted_say_why() {
     .collect();
     assert_eq!(reason(&write("garbage.mp4", &garbage)), Reason::NotMedia);
 }
+
+#[test]
+fn a_stream_that_changes_its_rate_and_channels_is_followed() {
+    let workshop = Workshop::new();
+    let first = fs::read(workshop.make("first.aac", &["-vn", "-c:a", "aac", "-t", "3"])).expect("the file");
+    let options = ["-vn", "-c:a", "aac", "-ar", "24000", "-ac", "1", "-t", "2"];
+    let second = fs::read(workshop.make("second.aac", &options)).expect("the file");
+    let spliced = workshop.path("spliced.aac");
+    fs::write(&spliced, [first.as_slice(), &second, &first].concat()).expect("room");
+    let mp3 = workshop.convert(&spliced).expect("an MP3");
+    assert_eq!(mp3.warning, None);
+    let alone = |name: &str| samples(&workshop.path(name), 2);
+    let expected = [alone("first.aac"), alone("second.aac"), alone("first.aac")].concat();
+    let heard = samples(&mp3.path, 2);
+    let seconds = (heard.len() as f64 - expected.len() as f64) / 2.0 / RATE;
+    assert!(seconds.abs() < 0.05, "{seconds} s too long");
+    let correlation = correlation(&expected, &heard, 2);
+    assert!(correlation > 0.97, "{correlation}");
+}
