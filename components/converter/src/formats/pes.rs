@@ -56,11 +56,13 @@ struct Clock {
 }
 
 impl Clock {
-    fn stamp(&mut self, time: Option<u64>, length: u64) -> u64 {
+    /// Where a frame lies that is so long. A smaller hole counts where the stream is known to be cut.
+    fn stamp(&mut self, time: Option<u64>, length: u64, cut: bool) -> u64 {
         if let Some(time) = time {
             if let Some(expected) = self.expected {
                 let ahead = time.wrapping_sub(expected) % WRAP;
-                self.now += if HOLE.contains(&ahead) { ahead } else { 0 };
+                let smallest = if cut { length / 2 } else { HOLE.start };
+                self.now += if (smallest..HOLE.end).contains(&ahead) { ahead } else { 0 };
             }
             self.expected = Some(time);
         }
@@ -74,6 +76,8 @@ impl Clock {
 /// What a stream of frames gives next.
 pub(super) enum Given {
     Packet(Packet),
+    /// Part of the stream is missing here.
+    Gap,
     /// From here on another decoder is needed, as [`Elementary::track`] says.
     Changed,
 }
@@ -88,18 +92,32 @@ pub(super) struct Elementary {
     header: Option<Header>,
     held: Option<Frame>,
     clock: Clock,
+    /// The stream was cut, and no time stamp has shown yet whether anything is missing.
+    was_cut: bool,
+    /// What comes behind a gap.
+    behind: Option<Packet>,
 }
 
 impl Elementary {
     pub(super) fn new(id: u32, coding: std::result::Result<Coding, AudioCodecId>, language: Option<String>) -> Self {
         let splitter = Splitter::new(coding.unwrap_or(Coding::Unknown));
-        Self { id, language, refused: coding.err(), splitter, header: None, held: None, clock: Clock::default() }
+        Self {
+            id,
+            language,
+            refused: coding.err(),
+            splitter,
+            header: None,
+            held: None,
+            clock: Clock::default(),
+            was_cut: false,
+            behind: None,
+        }
     }
 
     /// The same stream, as it is before its first frame.
     fn renewed(self) -> Self {
         let splitter = self.splitter.renewed();
-        Self { splitter, held: None, clock: Clock::default(), ..self }
+        Self { splitter, held: None, clock: Clock::default(), was_cut: false, behind: None, ..self }
     }
 
     /// Goes on with a stream coded otherwise.
@@ -121,6 +139,7 @@ impl Elementary {
 
     pub(super) fn cut(&mut self) {
         self.splitter.cut();
+        self.was_cut = true;
     }
 
     pub(super) fn end(&mut self) {
@@ -128,6 +147,9 @@ impl Elementary {
     }
 
     pub(super) fn next(&mut self) -> Option<Given> {
+        if let Some(packet) = self.behind.take() {
+            return Some(Given::Packet(packet));
+        }
         let frame = self.held.take().or_else(|| self.splitter.next())?;
         let before = self.header.replace(frame.header);
         if before.is_some_and(|before| !before.same_stream(&frame.header)) {
@@ -135,9 +157,17 @@ impl Elementary {
             return Some(Given::Changed);
         }
         let length = u64::from(frame.header.samples) * u64::from(CLOCK) / u64::from(frame.header.rate.max(1));
-        let start = self.clock.stamp(frame.time, length);
-        let start = Timestamp::new(i64::try_from(start).unwrap_or(i64::MAX));
-        Some(Given::Packet(Packet::new(self.id, start, Duration::new(length), frame.data)))
+        let before = self.clock.now;
+        let start = self.clock.stamp(frame.time, length, self.was_cut);
+        let is_behind_gap = self.was_cut && start > before;
+        self.was_cut &= frame.time.is_none();
+        let begin = Timestamp::new(i64::try_from(start).unwrap_or(i64::MAX));
+        let packet = Packet::new(self.id, begin, Duration::new(length), frame.data);
+        if is_behind_gap {
+            self.behind = Some(packet);
+            return Some(Given::Gap);
+        }
+        Some(Given::Packet(packet))
     }
 
     /// The track to decode it by; none if nothing is known of it.
@@ -246,11 +276,11 @@ mod tests {
     #[test]
     fn the_timeline_has_the_holes_but_not_the_wraps_and_breaks_of_the_clock() {
         let mut clock = Clock::default();
-        assert_eq!(clock.stamp(Some(WRAP - 1000), 2000), 0);
-        assert_eq!(clock.stamp(Some(1000), 2000), 2000);
-        assert_eq!(clock.stamp(Some(3000 + 90_000), 2000), 94_000);
-        assert_eq!(clock.stamp(Some(5_000_000_000), 2000), 96_000);
-        assert_eq!(clock.stamp(None, 2000), 98_000);
-        assert_eq!(clock.stamp(Some(5_000_003_999), 2000), 100_000);
+        assert_eq!(clock.stamp(Some(WRAP - 1000), 2000, false), 0);
+        assert_eq!(clock.stamp(Some(1000), 2000, false), 2000);
+        assert_eq!(clock.stamp(Some(3000 + 90_000), 2000, false), 94_000);
+        assert_eq!(clock.stamp(Some(5_000_000_000), 2000, false), 96_000);
+        assert_eq!(clock.stamp(None, 2000, false), 98_000);
+        assert_eq!(clock.stamp(Some(5_000_003_999), 2000, false), 100_000);
     }
 }

@@ -86,6 +86,7 @@ impl Demux for Program {
         loop {
             match self.streams.next(self.ended) {
                 Some(Given::Packet(packet)) => return Ok(Some(packet)),
+                Some(Given::Gap) => return Err(Error::DecodeError(GAP)),
                 Some(Given::Changed) => {
                     self.tracks = self.all_tracks();
                     return Err(Error::ResetRequired);
@@ -160,7 +161,6 @@ impl Program {
                     self.end();
                 } else if !lost {
                     self.streams.cut();
-                    return Err(Error::DecodeError(GAP));
                 }
             }
         }

@@ -112,6 +112,7 @@ impl Demux for Transport {
         loop {
             match self.streams.next(self.ended) {
                 Some(Given::Packet(packet)) => return Ok(Some(packet)),
+                Some(Given::Gap) => return Err(Error::DecodeError(GAP)),
                 Some(Given::Changed) => {
                     self.tracks = self.all_tracks();
                     return Err(Error::ResetRequired);
@@ -193,20 +194,20 @@ impl Transport {
         if u8_at(window, 0) != Some(SYNC) || (self.lost && next.is_some_and(|next| next != SYNC)) {
             let passed = window.iter().skip(1).position(|byte| *byte == SYNC).map_or(window.len(), |at| at + 1);
             input.consume(passed);
-            if !self.lost {
-                self.lost = true;
-                return Err(Error::DecodeError(GAP));
+            if !std::mem::replace(&mut self.lost, true) {
+                self.streams.cut();
             }
             return Ok(());
         }
         self.lost = false;
         let packet = window.get(..PACKET).unwrap_or_default().to_vec();
         input.consume(self.stride);
-        if self.take(&packet).unwrap_or(true) { Ok(()) } else { Err(Error::DecodeError(GAP)) }
+        let _ = self.take(&packet);
+        Ok(())
     }
 
-    /// False if packets of the stream are missing before this one; none if it makes no sense.
-    fn take(&mut self, packet: &[u8]) -> Option<bool> {
+    /// Takes what is in a packet; none if it is nothing that counts.
+    fn take(&mut self, packet: &[u8]) -> Option<()> {
         let start = be16(packet, 1)?;
         let control = u8_at(packet, 3)?;
         let (damaged, begins, pid) = (start & 0x8000 != 0, start & 0x4000 != 0, start & 0x1fff);
@@ -259,7 +260,7 @@ impl Transport {
                 {
                     stream.recode(Err(names::ENCRYPTED));
                 }
-                Some(whole)
+                Some(())
             }
             Role::Other => None,
         }

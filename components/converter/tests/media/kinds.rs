@@ -134,6 +134,28 @@ const KINDS: &[Kind] = &[
         2,
         60.0,
     ),
+    heard(
+        "MP4, irregular times (an stts entry per packet)",
+        "stts.mp4",
+        "-c:v mpeg4 -c:a aac -bsf:a setts=ts=PTS+mod(N\\,7)",
+        2,
+        60.0,
+    ),
+    heard("MPEG-TS, time stamps wrapping", "wrap.ts", "-c:v mpeg2video -c:a aac -output_ts_offset 95441", 2, 60.0),
+    heard(
+        "MPEG-TS, two audio tracks",
+        "two.ts",
+        "-map 0:a -map 1:v -map 0:a -c:v mpeg2video -c:a aac -filter:a:1 volume=0",
+        2,
+        60.0,
+    ),
+    heard(
+        "AVI, two audio tracks",
+        "two.avi",
+        "-map 1:v -map 0:a -map 0:a -c:v mpeg4 -c:a libmp3lame -filter:a:1 volume=0",
+        2,
+        60.0,
+    ),
     heard("3GP, AAC", "aac.3gp", "-c:v mpeg4 -c:a aac", 2, 60.0),
     heard("MOV, AAC", "aac.mov", "-c:v mpeg4 -c:a aac", 2, 60.0),
     heard("MOV, ALAC", "alac.mov", "-c:v mpeg4 -c:a alac", 2, 90.0),
@@ -322,13 +344,13 @@ fn make(workshop: &Workshop, kind: &Kind) -> std::path::PathBuf {
     path
 }
 
-struct Heard {
-    planes: Vec<Vec<f32>>,
-    rate: u32,
-    warning: Option<String>,
+pub(crate) struct Heard {
+    pub(crate) planes: Vec<Vec<f32>>,
+    pub(crate) rate: u32,
+    pub(crate) warning: Option<String>,
 }
 
-fn decode(bytes: Vec<u8>, name: &str) -> Result<Heard, String> {
+pub(crate) fn decode(bytes: Vec<u8>, name: &str) -> Result<Heard, String> {
     let mut audio = Audio::open(Source::new(bytes), name).map_err(|reason| reason.to_string())?;
     let mut planes = vec![Vec::new(); audio.channels()];
     while let Some(block) = audio.next_block() {
@@ -340,7 +362,7 @@ fn decode(bytes: Vec<u8>, name: &str) -> Result<Heard, String> {
 }
 
 /// What ffmpeg hears.
-fn reference(path: &Path, rate: u32, channels: usize) -> Vec<Vec<f32>> {
+pub(crate) fn reference(path: &Path, rate: u32, channels: usize) -> Vec<Vec<f32>> {
     let (rate, count) = (rate.to_string(), channels.to_string());
     // Several channels are mixed so that they never clip, also where ffmpeg would leave room for louder samples.
     let options = ["-vn", "-af", "aresample=rematrix_maxval=1", "-f", "f32le", "-ar", &rate, "-ac", &count, "-"];
@@ -353,7 +375,7 @@ fn reference(path: &Path, rate: u32, channels: usize) -> Vec<Vec<f32>> {
 }
 
 /// The signal to noise ratio in decibels, at the best shift within 25 ms.
-fn snr(wanted: &[Vec<f32>], heard: &[Vec<f32>]) -> f64 {
+pub(crate) fn snr(wanted: &[Vec<f32>], heard: &[Vec<f32>]) -> f64 {
     let noise = |shift: isize, from: usize, to: usize| {
         let (mut signal, mut noise) = (0.0_f64, 1e-12_f64);
         for (wanted, heard) in wanted.iter().zip(heard) {

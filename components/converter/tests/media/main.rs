@@ -4,6 +4,7 @@
 
 mod damaged;
 mod kinds;
+mod odd;
 mod tags;
 mod workshop;
 
