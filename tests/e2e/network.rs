@@ -142,17 +142,6 @@ async fn sockets_connect_send_and_look_up_as_granted() {
 }
 
 #[tokio::test]
-async fn a_component_without_destinations_makes_no_socket() {
-    for (hosts, outcome) in [("\"https://example.com\"", "ok"), ("", "error:")] {
-        let fixture = Fixture::start(&content(hosts));
-        for socket in ["bind", "bind3"] {
-            let answer = fixture.probe(&format!("new/{socket}/-"), "").await;
-            assert!(answer.starts_with(outcome), "{socket} with {hosts}: {answer}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_name_that_was_looked_up_is_connected_to_by_its_address() {
     let (port, _) = serve().await;
     let fixture = Fixture::start(&content(&format!("\"*://localhost:{port}\"")));

@@ -118,18 +118,19 @@ blob_stores = { videos = "read-write", mp3s = "read-write" }
     assert!(refusal.contains("component `front` imports `tessera:auth/"), "{refusal}");
     assert!(refusal.contains("[component.front.dependencies]"), "{refusal}");
 
-    // The lines it says are the lines that help.
+    // The lines it says are the lines that help. At first nothing uses `users`, so it does not run.
     let mut content =
         format!("{gateway}[component.users]\nsource = \"<auth>\"\nkey_value_stores = [\"accounts\", \"keys\"]\n");
     let path = manifest(directory.path(), &content);
     let first = Launch::manifest(&path).refused(directory.path());
     let line = |refusal: &str| {
-        let line = refusal.lines().find(|line| line.contains("{ component = \"users\" }"));
-        line.unwrap_or_else(|| panic!("no line to add in: {refusal}")).to_owned()
+        let line = refusal.lines().find(|line| line.contains("{ component = \""));
+        line.unwrap_or_else(|| panic!("no line to add in: {refusal}")).replace("<id>", "users")
     };
     content = format!("{content}[component.front.dependencies]\n{}\n", line(&first));
     let path = manifest(directory.path(), &content);
     let second = Launch::manifest(&path).refused(directory.path());
+    assert!(second.contains("component `users` exports it"), "{second}");
     content = format!("{content}{}\n", line(&second));
     assert_ne!(first, second);
     let path = manifest(directory.path(), &content);

@@ -282,7 +282,7 @@ pub(crate) fn explain<'a>(
     })?;
     let exporter = others.find(|(_, other)| other.get_export_index(None, import).is_some());
     let line = exporter.map_or_else(
-        || format!("no component of the application exports it; if a component file does, add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ path = \"<file>.wasm\" }}"),
+        || format!("no component that runs exports it; if another one does, add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ component = \"<id>\" }}\n\nand `{{ path = \"<file>.wasm\" }}` for a component file"),
         |(exporter, _)| format!("component `{exporter}` exports it, so add\n\n  [component.{id}.dependencies]\n  \"{import}\" = {{ component = \"{exporter}\" }}"),
     );
     Some(format!("component `{id}` imports `{import}`, which nothing provides: {line}\n"))

@@ -100,11 +100,6 @@ impl AllowedHosts {
             || self.allows(scheme, host, port)
     }
 
-    /// True if nothing may be reached.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// True if an entry has this scheme, not by a wildcard.
     pub(crate) fn names_scheme(&self, scheme: &str) -> bool {
         self.0.iter().any(|rule| rule.scheme.as_deref() == Some(scheme))
