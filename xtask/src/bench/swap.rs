@@ -21,10 +21,10 @@ use crate::workspace::Workspace;
 const SWAPPED: &[&str] = &["gateway", "probe", "converter", "auth", "worker", "notifier", "reporter"];
 
 /// The load without swaps is measured for this long.
-const QUIET: Duration = Duration::from_secs(20);
+const QUIET: Duration = Duration::from_secs(15);
 
-/// Half a minute of sound in 5 MiB: large enough to be in flight while much is swapped.
-const SOUND: &[&str] = &["-f", "lavfi", "-i", "anoisesrc=duration=30:color=pink:seed=1", "-ac", "2", "-ar", "44100"];
+/// Twenty seconds of sound in 3.4 MiB: large enough to be in flight while much is swapped.
+const SOUND: &[&str] = &["-f", "lavfi", "-i", "anoisesrc=duration=20:color=pink:seed=1", "-ac", "2", "-ar", "44100"];
 
 /// What is added to the application.
 const MESSAGES: &str = r#"
@@ -46,7 +46,7 @@ consume = [{ queue = "work", concurrency = 4, timeout = "30s", max_attempts = 5 
 "#;
 
 pub(super) fn bench(workspace: &Workspace, swaps: usize) -> Result<()> {
-    let sound = workspace.path("target/bench.wav");
+    let sound = workspace.path("target/bench-swap.wav");
     if !sound.exists() {
         run(Command::new("ffmpeg").args(["-loglevel", "error", "-nostdin", "-y"]).args(SOUND).arg(&sound))?;
     }
@@ -55,7 +55,7 @@ pub(super) fn bench(workspace: &Workspace, swaps: usize) -> Result<()> {
     let manifest = manifest(workspace, &directory)?;
     let server = Server::of(workspace, &manifest, directory)?;
     let token = server.user()?;
-    let load = Load::new(&server.url, &token, &sound);
+    let load = Load::new(&server, &token, &sound);
 
     let quiet = load.during(|| {
         thread::sleep(QUIET);

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 
+use crate::bench::server::Server;
+
 /// So many clients ask again and again, each so often at most: less than the machine can do, so that what swaps cost
 /// is seen and not the clients' own pressure.
 const CLIENTS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// So many uploads are in flight at a time, each with a piece after every pause: about three seconds for all.
-const UPLOADS: usize = 2;
+/// So many upload at a time, each with a piece after every pause, about two seconds for all, and wait for the
+/// conversion before they upload again: some of both is always in flight, and no backlog grows.
+const UPLOADS: usize = 3;
 const PIECE: usize = 64 << 10;
 const UPLOAD_PAUSE: Duration = Duration::from_millis(35);
 
@@ -24,6 +27,7 @@ const MESSAGE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whoever makes the load.
 pub(super) struct Load<'a> {
+    server: &'a Server,
     url: &'a str,
     token: &'a str,
     sound: &'a [u8],
@@ -53,8 +57,8 @@ impl Report {
 }
 
 impl<'a> Load<'a> {
-    pub(super) fn new(url: &'a str, token: &'a str, sound: &'a [u8]) -> Self {
-        Self { url, token, sound, next: AtomicUsize::new(0) }
+    pub(super) fn new(server: &'a Server, token: &'a str, sound: &'a [u8]) -> Self {
+        Self { server, url: &server.url, token, sound, next: AtomicUsize::new(0) }
     }
 
     /// Makes load while `work` runs, and lets what is in flight then come to its end.
@@ -114,7 +118,12 @@ impl<'a> Load<'a> {
                 answer.get("id").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| anyhow!("no id: {answer}"))
             });
             match id {
-                Ok(id) => report.jobs.push(id),
+                Ok(id) => {
+                    if let Err(error) = self.server.finished(self.token, &id) {
+                        report.failed("asking for a job", &error);
+                    }
+                    report.jobs.push(id);
+                }
                 Err(error) => report.failed("an upload", &error),
             }
         }
