@@ -16,6 +16,23 @@ fn file(name: &'static str, bytes: impl Into<Vec<u8>>) -> Part {
 }
 
 #[tokio::test]
+async fn what_is_missing_of_a_cut_file_is_told() {
+    let running = shared();
+    let user = Visitor::of(&running.server).user().await;
+    let whole = std::fs::read(media::clip("wav")).unwrap();
+    // Six seconds are announced, and three and a half are there.
+    let cut = whole[..whole.len() * 7 / 12].to_vec();
+    let id = user.upload_bytes("cut.wav", cut).await;
+    let job = user.done(&id).await;
+    assert!((job["missingSeconds"].as_f64().unwrap() - 2.5).abs() < 0.05, "{job}");
+    assert!((job["durationSeconds"].as_f64().unwrap() - 3.5).abs() < 0.05, "{job}");
+    let warning = job["warning"].as_str().unwrap();
+    assert_eq!(warning, "The file ends too early; everything up to there was converted. 2.5 seconds are missing.");
+    let letter = mail::arrived(running.state.path(), &id).await;
+    assert!(letter.text.contains(&format!("Please note: {warning}")), "{letter:?}");
+}
+
+#[tokio::test]
 async fn exactly_one_file_is_required() {
     let running = shared();
     let user = Visitor::of(&running.server).user().await;

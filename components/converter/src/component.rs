@@ -120,6 +120,7 @@ async fn handle(id: JobId, attempt: u32) -> Result<(), Stop> {
     let ended = match made {
         Ok(made) => record.change(|job| {
             job.finish(now(), made.bytes, made.seconds, made.warning.map(|warning| warning.to_string()));
+            job.missing_seconds = made.warning.and_then(|warning| warning.missing);
         }),
         Err(Stop::File(reason)) => record.change(|job| job.fail(now(), reason.to_string())),
         Err(stop) => Err(stop),

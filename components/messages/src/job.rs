@@ -130,6 +130,9 @@ pub struct Job {
     pub reason: Option<String>,
     /// What the owner should know about an MP3 that was made nevertheless.
     pub warning: Option<String>,
+    /// With a warning: how much of the sound is not in the MP3, in seconds, if that is known.
+    #[serde(default)]
+    pub missing_seconds: Option<f64>,
     /// The video's size in bytes.
     pub video_bytes: u64,
     /// The MP3's size in bytes, when `done`.
@@ -165,6 +168,7 @@ impl Job {
             progress: 0,
             reason: None,
             warning: None,
+            missing_seconds: None,
             video_bytes,
             mp3_bytes: None,
             duration_seconds: None,

@@ -64,11 +64,16 @@ pub(crate) fn two_hours() -> PathBuf {
     })
 }
 
-/// Three hours of sound, at a rate that is quick to convert; its tables are as long as any film's.
-pub(crate) fn three_hours() -> PathBuf {
-    let sound = "sine=frequency=440:sample_rate=8000:duration=10800";
-    made("three-hours.m4a", |path| {
-        encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "aac", "-b:a", "24k"], path)
+/// Hours of sound, at a rate that is quick to convert.
+pub(crate) fn hours(hours: u32) -> PathBuf {
+    let part = made("ten-minutes.m4a", |path| {
+        let sound = "sine=frequency=440:sample_rate=8000:duration=614.4";
+        encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "aac", "-b:a", "16k"], path);
+    });
+    let seconds = (hours * 3600).to_string();
+    made(&format!("{hours}-hours.m4a"), |path| {
+        let part = part.to_str().expect("UTF-8");
+        encode(&["-stream_loop", "-1", "-i", part], &["-t", &seconds, "-c", "copy"], path);
     })
 }
 
