@@ -4,6 +4,7 @@
 //! are lowered synchronously: a call blocks this task (an asynchronous export may), while the host goes on with
 //! what is under way, such as storing the stream that this task writes. Only streams are awaited.
 
+mod parts;
 mod record;
 mod store;
 
@@ -11,7 +12,8 @@ use std::panic;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use messages::{Choices, ConvertVideo, JobId, Timestamp, names};
+use messages::{Choices, ConvertPart, ConvertVideo, JobId, Timestamp, names};
+use serde::de::DeserializeOwned;
 
 use crate::convert::{self, Conversion, Measurement};
 use crate::encode::Settings;
@@ -90,14 +92,28 @@ struct Converter;
 
 impl Guest for Converter {
     async fn consume(delivery: Delivery) -> Result<(), Rejection> {
-        let message: ConvertVideo = messages::from_json(&delivery.message.body)
-            .map_err(|error| Rejection::Discard(format!("not a message of the queue `{}`: {error}", names::VIDEO)))?;
-        match handle(message.job, delivery.attempt).await {
+        let handled = match delivery.queue.as_str() {
+            names::PART => {
+                let message: ConvertPart = body(&delivery)?;
+                parts::handle(&message, delivery.attempt).await
+            }
+            _ => {
+                let message: ConvertVideo = body(&delivery)?;
+                handle(message.job, delivery.attempt).await
+            }
+        };
+        match handled {
             Ok(()) | Err(Stop::Settled) => Ok(()),
             Err(Stop::Retry(reason)) => Err(Rejection::Retry(Retry { after: None, reason })),
             Err(Stop::File(reason)) => Err(Rejection::Retry(Retry { after: None, reason: reason.to_string() })),
         }
     }
+}
+
+fn body<T: DeserializeOwned>(delivery: &Delivery) -> Result<T, Rejection> {
+    let queue = &delivery.queue;
+    messages::from_json(&delivery.message.body)
+        .map_err(|error| Rejection::Discard(format!("not a message of the queue `{queue}`: {error}")))
 }
 
 async fn handle(id: JobId, attempt: u32) -> Result<(), Stop> {
@@ -110,9 +126,15 @@ async fn handle(id: JobId, attempt: u32) -> Result<(), Stop> {
     let made = match job::task(record.job(), attempt) {
         Task::Nothing => return Ok(()),
         Task::Fail(reason) => Err(Stop::File(reason)),
+        // It is being made in parts.
+        Task::Convert if record.job().plan.is_some() => return Ok(()),
         Task::Convert => {
             record.change(|job| job.start(now()))?;
-            convert(&mut record).await
+            match convert(&mut record).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(made)) => Ok(made),
+                Err(stop) => Err(stop),
+            }
         }
     };
     // Whatever became of it, its parts are of no more use.
@@ -136,11 +158,11 @@ fn part_key(id: JobId) -> String {
     format!("{}.part", names::blob_key(id))
 }
 
-/// Converts to the job's MP3, under its key when it is complete.
+/// Converts to the job's MP3, under its key when it is complete; none if it will be made in parts.
 ///
 /// The info frame, which comes first, is known last. So the frames are stored under a key of their own, and are
 /// then copied behind it, which takes a small part of the time of encoding them.
-async fn convert(record: &mut Record) -> Result<Made, Stop> {
+async fn convert(record: &mut Record) -> Result<Option<Made>, Stop> {
     let id = record.job().id;
     let key = names::blob_key(id);
     let Some(video) = store::Video::open(&key)? else {
@@ -158,20 +180,35 @@ async fn convert(record: &mut Record) -> Result<Made, Stop> {
     let watch = source.watch();
     let opened = guarded(id, || Conversion::open(source, &file_name, settings));
     let mut conversion = checked(&watch, opened)?;
+    if let Some(plan) = conversion.share(parts::most()) {
+        record.share(&plan)?;
+        return Ok(None);
+    }
+    encode(&mut conversion, record, &mut clock, &watch, size, part_key(id)).await?;
+    let head = conversion.head()?;
+    let bytes = store::assemble(&[part_key(id)], &key, head, || clock.look(record)).await?;
+    Ok(Some(Made { bytes, seconds: conversion.seconds(), warning: conversion.warning() }))
+}
 
-    let (upload, stored) = Upload::begin(part_key(id));
-    let encode = encode(&mut conversion, record, &mut clock, &watch, size, upload);
+/// Encodes into an object of the store `mp3s`.
+async fn encode(
+    conversion: &mut Conversion,
+    record: &mut Record,
+    clock: &mut Clock,
+    watch: &Watch,
+    size: u64,
+    key: String,
+) -> Result<(), Stop> {
+    let (upload, stored) = Upload::begin(key);
+    let encode = encode_to(upload, conversion, record, clock, watch, size);
     let (encoded, stored) = futures::join!(encode, stored);
     // A store that stops taking the stream ends the encoding too; its own reason says more.
     match (encoded, stored) {
-        (Ok(()), Ok(_)) => {}
-        (Ok(()) | Err(None), Err(stop)) => return Err(stop),
-        (Err(Some(stop)), _) => return Err(stop),
-        (Err(None), Ok(_)) => return Err(Stop::Retry("the store stopped taking the MP3".into())),
+        (Ok(()), Ok(_)) => Ok(()),
+        (Ok(()) | Err(None), Err(stop)) => Err(stop),
+        (Err(Some(stop)), _) => Err(stop),
+        (Err(None), Ok(_)) => Err(Stop::Retry("the store stopped taking the MP3".into())),
     }
-    let head = conversion.head()?;
-    let bytes = store::assemble(&part_key(id), &key, head, || clock.look(record)).await?;
-    Ok(Made { bytes, seconds: conversion.seconds(), warning: conversion.warning() })
 }
 
 /// Says when it is time to look at the record, and to give up.
@@ -242,13 +279,13 @@ fn pass(record: &mut Record, clock: &mut Clock, video: store::Video, settings: &
 }
 
 /// Encodes to the upload's end. The error is absent if the store stopped taking it.
-async fn encode(
+async fn encode_to(
+    mut upload: Upload,
     conversion: &mut Conversion,
     record: &mut Record,
     clock: &mut Clock,
     watch: &Watch,
     size: u64,
-    mut upload: Upload,
 ) -> Result<(), Option<Stop>> {
     let id = record.job().id;
     let mut more = true;

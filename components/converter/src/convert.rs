@@ -1,6 +1,7 @@
 //! One file to one MP3, in steps, so that whoever drives it can write, report and stop in between.
 
 use messages::Choices;
+use serde::{Deserialize, Serialize};
 use symphonia::core::io::MediaSource;
 
 use crate::decode::Audio;
@@ -8,6 +9,7 @@ use crate::encode::{EncodeError, Settings};
 use crate::loudness::{Measured, Meter, MeterError};
 use crate::part::{self, Part};
 use crate::piece::Piece;
+use crate::plan::Plan;
 use crate::reason::{Notice, Reason};
 use crate::shape::Shape;
 use crate::span::Span;
@@ -55,7 +57,7 @@ pub struct Conversion {
 }
 
 /// A span of an MP3 that is converted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Converted {
     /// Its measure.
     pub part: Part,
@@ -164,10 +166,15 @@ impl Conversion {
         Ok(Converted { part: self.piece.part(), samples, info })
     }
 
-    /// About how many frames the MP3 will have. None if nobody knows, or if it cannot be made in spans: because it
-    /// must be made at one go, or because its sample rate is converted.
+    /// Up to `most` parts that can be made at the same time; none if one is as good, or if that is not possible: because
+    /// the length is not known, or because something has to be done at one go.
     #[must_use]
-    pub fn frames(&self) -> Option<u64> {
+    pub fn share(&self, most: u64) -> Option<Plan> {
+        Plan::share(self.frames()?, self.heard_seconds()?, most)
+    }
+
+    /// About how many frames the MP3 will have, if it can be made in spans.
+    fn frames(&self) -> Option<u64> {
         let rate = f64::from(self.audio.rate());
         let frame = self.piece.mp3().frame_samples() as f64;
         let possible = self.piece.mp3().keeps_rate() && self.choices.loudness.is_none();

@@ -3,6 +3,7 @@
 //! ```text
 //! component (Wasm only: queue, stores, streams)
 //!   -> job       what to do with a delivery; what is committed at its end
+//!   -> plan      a long file in parts, which several instances make
 //!   -> convert   one file to one MP3, in steps
 //!        -> decode -> formats, source, edits, matroska, codecs, mix
 //!        -> track, shape, loudness
@@ -29,6 +30,7 @@ pub mod matroska;
 pub mod mix;
 pub mod part;
 pub mod piece;
+pub mod plan;
 pub mod reason;
 pub mod resample;
 pub mod shape;

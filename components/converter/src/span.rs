@@ -5,6 +5,8 @@
 //! earlier frames left over (the bit reservoir). So it starts [`LEAD`] frames early, throws those away, and lets its
 //! first kept frame borrow nothing: whatever frames come before it, it can follow them.
 
+use serde::{Deserialize, Serialize};
+
 /// Frames encoded before the first that is kept. LAME's psychoacoustic model looks back by two; its adaptive hearing
 /// threshold settles over several.
 pub const LEAD: u64 = 12;
@@ -14,7 +16,7 @@ const LOOK_AHEAD: u64 = 224;
 const DELAY: u64 = 576;
 
 /// Which frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// The first one.
     pub from: u64,

@@ -145,6 +145,9 @@ pub struct Job {
     pub started: Option<Timestamp>,
     /// When it became `done` or `failed`.
     pub finished: Option<Timestamp>,
+    /// What the converter notes for itself while the job is not final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<serde_json::Value>,
 }
 
 impl Job {
@@ -175,6 +178,7 @@ impl Job {
             created,
             started: None,
             finished: None,
+            plan: None,
         }
     }
 
@@ -206,6 +210,7 @@ impl Job {
             self.duration_seconds = Some(duration_seconds);
             self.warning = warning;
             self.finished = Some(now);
+            self.plan = None;
         }
     }
 
@@ -215,6 +220,7 @@ impl Job {
             self.status = Status::Failed;
             self.reason = Some(reason);
             self.finished = Some(now);
+            self.plan = None;
         }
     }
 }

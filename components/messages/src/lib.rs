@@ -14,7 +14,7 @@ pub mod names;
 
 pub use choices::Choices;
 pub use job::{Job, JobId, Owner, Status};
-pub use message::{ConvertVideo, Event, JobFinished, Outcome};
+pub use message::{ConvertPart, ConvertVideo, Event, JobFinished, Outcome};
 
 /// The media type of every record and message here.
 pub const JSON: &str = "application/json";

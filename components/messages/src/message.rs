@@ -11,6 +11,17 @@ pub struct ConvertVideo {
     pub job: JobId,
 }
 
+/// Body on [`crate::names::PART`]: make one of the parts that a job's MP3 is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvertPart {
+    /// The job; its record says what the part is.
+    pub job: JobId,
+    /// Which one, from 0 on.
+    pub part: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

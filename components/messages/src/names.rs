@@ -20,6 +20,8 @@ pub const MP3S: &str = "mp3s";
 
 /// Queue of [`crate::ConvertVideo`]: a video is stored and its job is `queued`.
 pub const VIDEO: &str = "video";
+/// Queue of [`crate::ConvertPart`]: a long video is to be converted in parts.
+pub const PART: &str = "part";
 /// Queue of [`crate::JobFinished`]: a job is `done` or `failed`.
 pub const MP3: &str = "mp3";
 

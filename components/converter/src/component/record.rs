@@ -6,7 +6,8 @@ use super::bindings::tessera::keyvalue::store as kv;
 use super::bindings::tessera::keyvalue::types::{Check, Error, Operation, Publication, Set};
 use super::bindings::tessera::queue::types::Message;
 use super::{Stop, now};
-use crate::job;
+use crate::job::{self, Announcement};
+use crate::plan::Plan;
 
 /// How often a change is tried anew because somebody else changed the record.
 const TRIES: u32 = 10;
@@ -15,6 +16,8 @@ const TRIES: u32 = 10;
 pub(super) struct Record {
     job: Job,
     version: u64,
+    /// The part whose progress is reported, if the MP3 is made in parts.
+    part: Option<usize>,
 }
 
 impl Record {
@@ -23,7 +26,7 @@ impl Record {
         let Some(entry) = kv::get(names::JOBS, &names::job_key(id)).map_err(stop)? else { return Ok(None) };
         let job = messages::from_json(&entry.value)
             .map_err(|error| Stop::Retry(format!("the job's record cannot be read: {error}")))?;
-        Ok(Some(Self { job, version: entry.version }))
+        Ok(Some(Self { job, version: entry.version, part: None }))
     }
 
     pub(super) fn job(&self) -> &Job {
@@ -32,18 +35,48 @@ impl Record {
 
     /// Reads it again. Stops if it is gone, or final.
     pub(super) fn refresh(&mut self) -> Result<(), Stop> {
-        *self = Self::load(self.job.id)?.filter(|record| !record.job.status.is_final()).ok_or(Stop::Settled)?;
+        let fresh = Self::load(self.job.id)?.filter(|record| !record.job.status.is_final()).ok_or(Stop::Settled)?;
+        *self = Self { part: self.part, ..fresh };
         Ok(())
     }
 
     /// Changes it, and if that makes it final, tells so in the same commit. Stops if it is gone, or was final.
     pub(super) fn change(&mut self, change: impl Fn(&mut Job)) -> Result<(), Stop> {
+        self.change_and_publish(change, &[])
+    }
+
+    /// Shares the work: the plan and the messages of its parts come into being together.
+    pub(super) fn share(&mut self, plan: &Plan) -> Result<(), Stop> {
+        let message = |part| {
+            let body = messages::to_json(&part).map_err(|error| Stop::Retry(error.to_string()))?;
+            Ok(Announcement { queue: names::PART, body })
+        };
+        let parts: Vec<_> = plan.messages(self.job.id).map(message).collect::<Result<_, Stop>>()?;
+        self.change_and_publish(|job| written(plan, job), &parts)
+    }
+
+    /// From now on, progress is that of a part.
+    pub(super) fn of_part(&mut self, index: usize) {
+        self.part = Some(index);
+    }
+
+    /// Changes the plan. Stops if there is none, or no record.
+    pub(super) fn plan(&mut self, change: impl Fn(&mut Plan)) -> Result<(), Stop> {
+        self.change(|job| {
+            if let Some(mut plan) = Plan::of(job) {
+                change(&mut plan);
+                written(&plan, job);
+            }
+        })
+    }
+
+    fn change_and_publish(&mut self, change: impl Fn(&mut Job), messages: &[Announcement]) -> Result<(), Stop> {
         for _ in 0..TRIES {
             let mut job = self.job.clone();
             change(&mut job);
-            match self.commit(&job) {
+            match self.commit(&job, messages) {
                 Ok(version) => {
-                    *self = Self { job, version };
+                    *self = Self { job, version, part: self.part };
                     return Ok(());
                 }
                 Err(Error::Conflict) => self.refresh()?,
@@ -55,7 +88,15 @@ impl Record {
 
     /// Notes the progress. Stops if the record is gone, or final.
     pub(super) fn report(&mut self, percent: u8) -> Result<(), Stop> {
-        if self.job.clone().advance(percent) {
+        if let Some(part) = self.part {
+            let mut plan = Plan::of(&self.job).ok_or(Stop::Settled)?;
+            if plan.advance(part, percent) {
+                return self.plan(|plan| {
+                    plan.advance(part, percent);
+                });
+            }
+            self.refresh()
+        } else if self.job.clone().advance(percent) {
             self.change(|job| {
                 job.advance(percent);
             })
@@ -64,12 +105,13 @@ impl Record {
         }
     }
 
-    fn commit(&self, job: &Job) -> Result<u64, Error> {
+    fn commit(&self, job: &Job, messages: &[Announcement]) -> Result<u64, Error> {
         let malformed = |error: serde_json::Error| Error::Invalid(error.to_string());
         let key = names::job_key(job.id);
         let value = messages::to_json(job).map_err(malformed)?;
         let mut operations = vec![Operation::Set(Set { key: key.clone(), value, time_to_live: None })];
-        operations.extend(job::announcements(job, now()).map_err(malformed)?.into_iter().map(|told| {
+        let told = job::announcements(job, now()).map_err(malformed)?;
+        operations.extend(told.into_iter().chain(messages.iter().cloned()).map(|told| {
             Operation::Publish(Publication {
                 queue: told.queue.into(),
                 message: Message {
@@ -84,6 +126,12 @@ impl Record {
         }));
         let checks = [Check { key, version: Some(self.version) }];
         Ok(kv::commit(names::JOBS, &checks, &operations)?.version)
+    }
+}
+
+fn written(plan: &Plan, job: &mut Job) {
+    if let Err(error) = plan.write(job) {
+        eprintln!("cannot note the plan: {error}");
     }
 }
 

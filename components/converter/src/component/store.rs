@@ -83,36 +83,35 @@ impl Upload {
     }
 }
 
-/// Stores the finished MP3: its head and what follows that in the part. Answers its size. `look` is called again and
+/// Stores the finished MP3: its head and what follows that in the parts. Answers its size. `look` is called again and
 /// again, and can stop it.
 pub(super) async fn assemble(
-    part: &str,
+    parts: &[String],
     key: &str,
     head: Head,
     mut look: impl FnMut() -> Result<(), Stop>,
 ) -> Result<u64, Stop> {
-    let range = ByteRange { offset: head.replaces as u64, length: None };
-    let opened = blob::get(names::MP3S, part, Some(range));
-    let (_, mut frames, complete) = opened.map_err(|error| stop(names::MP3S, &error))?;
     let (mut upload, stored) = Upload::begin(key.to_owned());
     let copy = async move {
+        let mut offset = head.replaces as u64;
         if !upload.write(head.bytes).await {
             return Ok(());
         }
-        let mut buffer = Vec::with_capacity(CHUNK);
-        loop {
-            let (result, read) = frames.read(buffer).await;
-            let ended = !matches!(result, StreamResult::Complete(_));
-            if !upload.write(read).await {
-                return Ok(());
+        for part in parts {
+            let range = ByteRange { offset: std::mem::take(&mut offset), length: None };
+            let opened = blob::get(names::MP3S, part, Some(range));
+            let (_, mut frames, complete) = opened.map_err(|error| stop(names::MP3S, &error))?;
+            let mut ended = false;
+            while !ended {
+                let (result, read) = frames.read(Vec::with_capacity(CHUNK)).await;
+                ended = !matches!(result, StreamResult::Complete(_));
+                if !upload.write(read).await {
+                    return Ok(());
+                }
+                look()?;
             }
-            look()?;
-            if ended {
-                break;
-            }
-            buffer = Vec::with_capacity(CHUNK);
+            complete.await.map_err(|error| stop(names::MP3S, &error))?;
         }
-        complete.await.map_err(|error| stop(names::MP3S, &error))?;
         upload.complete().await;
         Ok::<(), Stop>(())
     };
