@@ -39,6 +39,7 @@ mod memory;
 mod network;
 mod outgoing;
 mod overload;
+mod parts;
 mod queue;
 mod spin;
 mod spin_binaries;

@@ -52,6 +52,12 @@ pub(crate) fn long() -> PathBuf {
     made("long.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
 }
 
+/// Sound that never repeats, long enough to be converted in parts: a sweep for each ear.
+pub(crate) fn sweeps() -> PathBuf {
+    let sound = "aevalsrc='0.4*sin(2*PI*(200+9*t)*t)|0.4*sin(2*PI*(3000-7*t)*t)':s=44100:d=200";
+    made("sweeps.m4a", |path| encode(&["-f", "lavfi", "-i", sound], &["-c:a", "aac", "-b:a", "160k"], path))
+}
+
 /// Two hours of sound at a usual rate, which take a minute or more to convert.
 pub(crate) fn two_hours() -> PathBuf {
     let part = made("ten-seconds.m4a", |path| {

@@ -27,6 +27,12 @@ impl Sound {
         self.0.len() as f64 / RATE
     }
 
+    /// A piece of it, in seconds.
+    pub(crate) fn between(&self, from: f64, to: f64) -> Self {
+        let at = |seconds: f64| ((seconds * RATE) as usize).min(self.0.len());
+        Self(self.0[at(from)..at(to)].to_vec())
+    }
+
     /// The pitch of a tone, in Hz: how often its left channel rises through zero.
     pub(crate) fn pitch(&self) -> f64 {
         let middle = &self.0[self.0.len() / 4..self.0.len() * 3 / 4];
