@@ -117,16 +117,19 @@ async fn an_operator_names_authorities_and_client_certificates() {
     }
 }
 
-/// A server that accepts and then sends `beginning` and no more.
+/// A server that reads a request, sends `beginning` and no more.
 async fn stall(beginning: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
-        let mut open = Vec::new();
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            _ = stream.write_all(beginning).await;
-            open.push(stream);
+            tokio::spawn(async move {
+                // An answer that comes before its request is a fault of its own.
+                _ = stream.read(&mut [0; 4096]).await;
+                _ = stream.write_all(beginning).await;
+                _ = stream.read_to_end(&mut Vec::new()).await;
+            });
         }
     });
     port
