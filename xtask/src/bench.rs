@@ -24,7 +24,7 @@ pub(crate) enum Bench {
     Healthz,
     /// Publishing and consuming messages on the embedded engine, against bare fdatasync calls
     Queue,
-    /// Converting ten minutes of sound, against ffmpeg on the same file
+    /// Converting films, long and short ones, against ffmpeg and moviepy on the same files
     Convert,
     /// What misbehaving neighbours do to a component's p99, and to the host's memory
     Isolation,

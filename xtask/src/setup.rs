@@ -15,6 +15,7 @@ use crate::workspace::{MODULE_TARGET, WASM_TARGET, Workspace};
 
 const CARGO_DENY: &str = "0.20.2";
 const AIOSMTPD: &str = "1.4.6";
+const MOVIEPY: &str = "2.2.1";
 
 /// What the machine is wanted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +146,17 @@ fn smtp_server(workspace: &Workspace, parts: &[Part]) -> Result<bool> {
     run(workspace.command(python).args(["-m", "venv", "target/test-venv"]))?;
     run(Command::new(&installed).args(["-m", "pip", "install", "--quiet", &format!("aiosmtpd=={AIOSMTPD}")]))?;
     Ok(false)
+}
+
+/// What converted videos before, for the bench.
+pub(crate) fn moviepy(workspace: &Workspace) -> Result<()> {
+    ensure(workspace, &[Part::Test])?;
+    let python = test_python(workspace);
+    if succeeds(Command::new(&python).args(["-c", "import moviepy"])) {
+        return Ok(());
+    }
+    eprintln!("Installing moviepy into target/test-venv: the converter is measured against it");
+    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", &format!("moviepy=={MOVIEPY}")]))
 }
 
 /// cargo-deny: the one on the PATH, or the one installed below `target/`.

@@ -25,6 +25,13 @@ impl Server {
         Self::on(workspace, TempDir::new_in(workspace.path("target"))?)
     }
 
+    /// The same, on one core.
+    pub(super) fn tessera_on_one_core(workspace: &Workspace) -> Result<Self> {
+        let mut command = workspace.command("taskset");
+        command.args(["--cpu-list", "0"]).arg(workspace.binary());
+        Self::running(command, TempDir::new_in(workspace.path("target"))?)
+    }
+
     /// Starts the application again on the state that it has left.
     pub(super) fn again(mut self, workspace: &Workspace) -> Result<Self> {
         let state = self.state.take().context("the server has no state")?;
@@ -33,7 +40,10 @@ impl Server {
     }
 
     fn on(workspace: &Workspace, state: TempDir) -> Result<Self> {
-        let mut command = workspace.command(workspace.binary());
+        Self::running(workspace.command(workspace.binary()), state)
+    }
+
+    fn running(mut command: Command, state: TempDir) -> Result<Self> {
         command.args(["up", "--quiet", "--listen", "127.0.0.1:0", "--state-dir"]).arg(state.path());
         let mut server = Self::start(command)?;
         server.state = Some(state);
