@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
 
 mod damaged;
+mod joints;
 mod kinds;
 mod odd;
 mod tags;
