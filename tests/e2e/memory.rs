@@ -123,5 +123,5 @@ fn the_converters_own_limit_comes_before_the_queues() {
     for queue in converter["tool"]["tessera"]["consume"].as_array().unwrap() {
         assert_eq!(queue["timeout"].as_str(), Some("2h"));
     }
-    assert!(minutes >= 60 && minutes <= 2 * 60 - 5, "{minutes}");
+    assert!((60..=2 * 60 - 5).contains(&minutes), "{minutes}");
 }
