@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -15,8 +16,17 @@ use crate::stats::Stats;
 /// A guest has computed through a tick if its thread was given this much of it.
 const MOST_OF_A_TICK: Duration = Duration::from_millis(TICK.as_millis() as u64 * 3 / 4);
 
+/// No slice counts for more. Between two ticks a guest computes for longer only within one bulk
+/// operation on its memory.
+const MOST_OF_A_SLICE: Duration = Duration::from_millis(100);
+
 /// Measures one instance. What it computes is a sequence of slices: a slice begins and ends within
 /// one poll of the instance's task, hence on one thread.
+///
+/// An instance for HTTP may be polled once more after it was said to wait, so the end of a slice can
+/// go unnoticed. What its thread does then until the next poll, perhaps on another thread, is not
+/// the instance's doing: on another thread the slice counts for nothing, and on the same one for no
+/// more than [`MOST_OF_A_SLICE`].
 pub(crate) struct Meter {
     component: Arc<str>,
     stats: Arc<Stats>,
@@ -29,10 +39,23 @@ pub(crate) struct Meter {
 }
 
 struct Slice {
+    thread: ThreadId,
     /// The thread's CPU time at its beginning.
     since: Duration,
     /// Given back at its end.
     _turn: Option<Turn>,
+}
+
+impl Slice {
+    fn begin(turn: Option<Turn>) -> Self {
+        Self { thread: thread::current().id(), since: now(), _turn: turn }
+    }
+
+    /// What it counts for so far; `None`: its end went unnoticed.
+    fn used(&self) -> Option<Duration> {
+        let here = self.thread == thread::current().id();
+        here.then(|| now().saturating_sub(self.since).min(MOST_OF_A_SLICE))
+    }
 }
 
 /// What a guest that is interrupted does next.
@@ -71,13 +94,13 @@ impl Meter {
 
     /// The guest goes on computing, in its `turn` if it needs one.
     pub(crate) fn begin(&self, turn: Option<Turn>) {
-        *self.slice() = Some(Slice { since: now(), _turn: turn });
+        *self.slice() = Some(Slice::begin(turn));
     }
 
     /// The guest waits for something, or somebody else goes first.
     pub(crate) fn end(&self) {
-        if let Some(slice) = self.slice().take() {
-            self.used.fetch_add(nanoseconds(now().saturating_sub(slice.since)), Relaxed);
+        if let Some(used) = self.slice().take().and_then(|slice| slice.used()) {
+            self.used.fetch_add(nanoseconds(used), Relaxed);
         }
     }
 
@@ -87,13 +110,13 @@ impl Meter {
     /// If it has used more than it may.
     pub(crate) fn tick(&self) -> Result<Tick, Exceeded> {
         let mut slice = self.slice();
-        match &*slice {
+        match slice.as_ref().and_then(Slice::used) {
             // It waited meanwhile, and nobody noted when it went on: at the last tick at the earliest.
             None => {
-                *slice = Some(Slice { since: now(), _turn: None });
+                *slice = Some(Slice::begin(None));
                 return Ok(Tick::Begun);
             }
-            Some(open) if now().saturating_sub(open.since) < MOST_OF_A_TICK => return Ok(Tick::Begun),
+            Some(used) if used < MOST_OF_A_TICK => return Ok(Tick::Begun),
             Some(_) => {}
         }
         drop(slice);
@@ -166,6 +189,26 @@ mod tests {
         meter.begin(None);
         compute(TICK);
         assert_eq!(meter.tick().unwrap(), Tick::Through, "the next request may compute again");
+    }
+
+    #[test]
+    fn what_a_thread_does_for_others_is_not_counted() {
+        let meter = Arc::new(Meter::new("waiter".into(), Arc::default()));
+        meter.allow(MOST_OF_A_SLICE * 2);
+        // A slice whose end nobody noted, while the thread computes for others.
+        meter.begin(None);
+        compute(MOST_OF_A_SLICE * 4);
+        assert_eq!(meter.tick().unwrap(), Tick::Through);
+        assert_eq!(meter.used(), MOST_OF_A_SLICE);
+        // One that goes on where another thread has computed for long.
+        meter.begin(None);
+        let other = Arc::clone(&meter);
+        let tick = std::thread::spawn(move || {
+            compute(MOST_OF_A_SLICE * 4);
+            other.tick()
+        });
+        assert_eq!(tick.join().unwrap().unwrap(), Tick::Begun);
+        assert_eq!(meter.used(), MOST_OF_A_SLICE);
     }
 
     #[tokio::test]
