@@ -5,6 +5,7 @@ mod aac;
 mod ac3;
 mod opus;
 mod output;
+mod vorbis;
 
 use std::sync::OnceLock;
 
@@ -20,9 +21,14 @@ use crate::reason::Reason;
 /// # Errors
 /// [`Reason::Unsupported`], with the codec's name if it is known.
 pub(crate) fn decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Reason> {
+    let refused = || Reason::Unsupported(formats::codec_name(params.codec));
+    let prepared = match params.codec {
+        codec::CODEC_ID_VORBIS => Some(vorbis::prepared(params).ok_or_else(refused)?),
+        _ => None,
+    };
     registry()
-        .make_audio_decoder(params, &AudioDecoderOptions::default())
-        .map_err(|_| Reason::Unsupported(formats::codec_name(params.codec)))
+        .make_audio_decoder(prepared.as_ref().unwrap_or(params), &AudioDecoderOptions::default())
+        .map_err(|_| refused())
 }
 
 /// Samples at a track's start that its codec says are not meant to be heard, whatever the container says.

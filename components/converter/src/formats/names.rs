@@ -20,9 +20,10 @@ pub(super) const SMPTE_302M: AudioCodecId = AudioCodecId::new(FourCc::new(*b"BSS
 /// What to call a codec that cannot be decoded.
 #[must_use]
 pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    const NAMES: [(AudioCodecId, &str); 24] = [
+    const NAMES: [(AudioCodecId, &str); 25] = [
         (codec::CODEC_ID_AAC, "AAC of an unusual kind"),
         (codec::CODEC_ID_OPUS, "Opus"),
+        (codec::CODEC_ID_VORBIS, "Vorbis of an unusual kind"),
         (codec::CODEC_ID_AC3, "Dolby Digital (AC-3)"),
         (codec::CODEC_ID_EAC3, "Dolby Digital Plus (E-AC-3)"),
         (codec::CODEC_ID_AC4, "Dolby AC-4"),

@@ -1,8 +1,9 @@
 //! Every kind of file: made by one ffmpeg command, decoded here and by ffmpeg, and compared.
 //!
 //! The table in `docs/converter.md` is made of this list: `UPDATE_KINDS=1 cargo test --release -p converter kinds`
-//! writes it. The test fails if a kind or its result is not in it; the measured numbers are not compared, since they
-//! differ between versions of ffmpeg.
+//! writes it; `KINDS=Vorbis` checks those alone whose name has this word, and prints their lines. The test fails if a
+//! kind or its result is not in it; the measured numbers are not compared, since they differ between versions of
+//! ffmpeg.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -255,6 +256,15 @@ const KINDS: &[Kind] = &[
     heard("WAV, quadraphonic", "quad.wav", "-vn -af pan=quad|FL=c0|FR=c1|BL=0.5*c1|BR=0.7*c0", 2, 60.0),
     heard("WAV, 3.0", "30.wav", "-vn -af pan=3.0|FL=c0|FR=c1|FC=0.5*c1", 2, 60.0),
     heard("FLAC, 6.1", "61.flac", "-vn -af pan=6.1|FL=c0|FR=c1|FC=0.5*c1|LFE=c0|BC=0.4*c0|SL=c1|SR=0.2*c0", 2, 60.0),
+    heard("Ogg, Vorbis, 5.1", "51.ogg", concat!("-vn -c:a libvorbis ", surround!()), 2, 60.0),
+    refused("Ogg, Vorbis, 7.1", "71.ogg", concat!("-vn -c:a libvorbis ", eight!()), "Vorbis"),
+    heard("MKV, Vorbis, 5.1", "vorbis51.mkv", concat!("-c:v mpeg4 -c:a libvorbis ", surround!()), 2, 60.0),
+    refused(
+        "WebM, Vorbis, 7.1",
+        "vorbis71.webm",
+        concat!("-c:v libvpx -deadline realtime -c:a libvorbis ", eight!()),
+        "Vorbis",
+    ),
     refused("ASF, WMA", "wma.wmv", "-c:v wmv2 -c:a wmav2", "Windows Media (ASF, WMA, WMV)"),
 ];
 
@@ -273,10 +283,12 @@ fn kinds() {
     let failures = Mutex::new(Vec::new());
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let word = std::env::var("KINDS").unwrap_or_default();
+    let kinds: Vec<&'static Kind> = KINDS.iter().filter(|kind| kind.name.contains(&word)).collect();
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some(kind) = KINDS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(kind) = kinds.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let row = std::panic::catch_unwind(|| row(&workshop, kind));
                     match row.unwrap_or_else(|_| Err("panicked".into())) {
                         Ok(row) => rows.lock().expect("rows").push(row),
@@ -290,7 +302,11 @@ fn kinds() {
     assert!(failures.is_empty(), "{} kinds:\n{}", failures.len(), failures.join("\n"));
     let mut rows = rows.into_inner().expect("rows");
     rows.sort_by_key(|row| KINDS.iter().position(|kind| kind.name == row.kind.name));
-    document(&rows);
+    if word.is_empty() {
+        document(&rows);
+    } else {
+        print!("{}", table(&rows));
+    }
 }
 
 fn row(workshop: &Workshop, kind: &'static Kind) -> Result<Row, String> {
@@ -401,11 +417,7 @@ pub(crate) fn snr(wanted: &[Vec<f32>], heard: &[Vec<f32>]) -> f64 {
 const BEGIN: &str = "<!-- kinds -->\n";
 const END: &str = "<!-- end of kinds -->\n";
 
-/// Compares the table, or writes it if `UPDATE_KINDS` is set.
-fn document(rows: &[Row]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/converter.md");
-    let text = fs::read_to_string(&path).expect("docs/converter.md");
-    let (start, end) = (text.find(BEGIN).expect("the table") + BEGIN.len(), text.find(END).expect("its end"));
+fn table(rows: &[Row]) -> String {
     let mut table =
         "| kind | made by `ffmpeg …` | result | length, error in ms | SNR in dB |\n|---|---|---|---|---|\n".to_owned();
     for Row { kind, result, error, decibels } in rows {
@@ -414,6 +426,15 @@ fn document(rows: &[Row]) {
         let (name, options, file) = (kind.name, kind.options.replace('|', "\\|"), kind.file);
         let _ = writeln!(table, "| {name} | `{options} {file}` | {result} | {error} | {decibels} |");
     }
+    table
+}
+
+/// Compares the table, or writes it if `UPDATE_KINDS` is set.
+fn document(rows: &[Row]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/converter.md");
+    let text = fs::read_to_string(&path).expect("docs/converter.md");
+    let (start, end) = (text.find(BEGIN).expect("the table") + BEGIN.len(), text.find(END).expect("its end"));
+    let table = table(rows);
     if std::env::var_os("UPDATE_KINDS").is_some() {
         fs::write(&path, format!("{}{table}{}", &text[..start], &text[end..])).expect("docs/converter.md");
         return;
