@@ -1,18 +1,20 @@
 //! Any file that Symphonia knows to blocks of samples of its main audio track, one or two channels.
 
-use std::io::{ErrorKind, SeekFrom};
-use std::ops::Range;
+mod choice;
+mod errors;
+mod heard;
+mod ticks;
 
-use symphonia::core::codecs::CodecParameters;
+use std::io::SeekFrom;
+
 use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
+use symphonia::core::formats::FormatReader;
 use symphonia::core::formats::well_known::{FORMAT_ID_ISOMP4, FORMAT_ID_MKV};
-use symphonia::core::formats::{FormatReader, Track, TrackFlags};
 use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
-use crate::codecs;
 use crate::edits;
 use crate::formats::{self, Unopened};
 use crate::matroska;
@@ -20,47 +22,21 @@ use crate::mix::Mix;
 use crate::reason::{Reason, Warning};
 use crate::resample::Resampler;
 use crate::tags::Tags;
-use crate::track::{Pick, same_language};
+use crate::track::Pick;
+
+use choice::choose;
+use errors::{is_end, unreadable};
+use heard::{Block, Heard};
+use ticks::{in_samples, seconds, to_samples};
 
 /// Sample rates that are believed; outside, the file is damaged or nothing for ears.
 const RATES: std::ops::RangeInclusive<u32> = 2000..=384_000;
-/// Channels that are believed; buffers are made for as many.
-const MAX_CHANNELS: usize = 64;
-const CROWDED: &str = "sound of more than 64 channels";
 /// The most silence put in for one packet that cannot be decoded, in samples.
 const MAX_SILENCE: u64 = 8192;
 /// Packets decoded before the first that is listened to.
 const LOOK_BACK: i64 = 16;
 /// Packets without a sample before a file is given up.
 const MAX_BARREN: u32 = 5000;
-
-/// The samples of one packet.
-#[derive(Debug, Default)]
-struct Block {
-    /// Where it lies on the track's timeline, in samples; before 0: not meant to be heard.
-    start: i64,
-    /// One plane per output channel.
-    planes: Vec<Vec<f32>>,
-    /// How many samples the container says it has, if that is exact.
-    length: Option<u64>,
-}
-
-impl Block {
-    fn frames(&self) -> usize {
-        self.planes.first().map_or(0, Vec::len)
-    }
-}
-
-/// Which samples of the timeline are heard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Heard {
-    /// All that the decoder gives; it cuts off itself what its format marks so.
-    All,
-    /// From 0 on; the last block may be shorter than what its decoder gives.
-    Positive,
-    /// These, in order.
-    Ranges(Vec<Range<u64>>),
-}
 
 /// An open file.
 pub struct Audio {
@@ -233,7 +209,7 @@ impl Audio {
     pub fn next_block(&mut self) -> Option<Vec<Vec<f32>>> {
         let block = self.pending.take()?;
         self.pending = self.read_block();
-        let planes = heard(&self.heard, block, self.pending.is_none(), self.rate);
+        let planes = self.heard.cut(block, self.pending.is_none(), self.rate);
         self.given = self.given.saturating_add(planes.first().map_or(0, Vec::len) as u64);
         Some(planes)
     }
@@ -399,188 +375,9 @@ impl Audio {
     }
 }
 
-/// Cuts off what is not to be heard.
-fn heard(heard: &Heard, block: Block, last: bool, rate: u32) -> Vec<Vec<f32>> {
-    let frames = block.frames() as u64;
-    let end = block.start.saturating_add_unsigned(frames);
-    let positive;
-    let keep: &[Range<u64>] = match heard {
-        Heard::All => return block.planes,
-        Heard::Positive => {
-            // Block times in Matroska are in milliseconds by default, so only what differs by more is meant.
-            let slack = u64::from(rate / 500);
-            let length = block.length.filter(|length| last && length + slack < frames).unwrap_or(frames);
-            positive = 0..u64::try_from(block.start.saturating_add_unsigned(length)).unwrap_or(0);
-            std::slice::from_ref(&positive)
-        }
-        Heard::Ranges(ranges) => ranges,
-    };
-    let start = u64::try_from(block.start).unwrap_or(0);
-    let end = u64::try_from(end).unwrap_or(0);
-    let whole = block.start >= 0;
-    if whole && keep.iter().any(|range| range.start <= start && end <= range.end) {
-        return block.planes;
-    }
-    let mut planes = vec![Vec::new(); block.planes.len()];
-    for range in keep {
-        let from = i128::from(range.start.max(start)) - i128::from(block.start);
-        let to = i128::from(range.end.min(end)) - i128::from(block.start);
-        let (Ok(from), Ok(to)) = (usize::try_from(from), usize::try_from(to)) else { continue };
-        for (plane, source) in planes.iter_mut().zip(&block.planes) {
-            plane.extend_from_slice(source.get(from..to).unwrap_or_default());
-        }
-    }
-    planes
-}
-
-struct Chosen {
-    id: u32,
-    /// Samples at the start that the codec says are not meant to be heard.
-    priming: Option<u32>,
-    rate: Option<u32>,
-    time_base: Option<TimeBase>,
-    seconds: Option<f64>,
-}
-
-/// The track that was asked for. Otherwise the default audio track if it can be decoded, or else the first one that
-/// can.
-fn choose(
-    format: &dyn FormatReader,
-    pick: &Pick,
-    languages: &[(u32, String)],
-) -> Result<(Chosen, Box<dyn AudioDecoder>), Reason> {
-    let language = |track: &Track| {
-        let elsewhere = || languages.iter().find(|(id, _)| *id == track.id).map(|(_, language)| language.clone());
-        track.language.clone().or_else(elsewhere)
-    };
-    let audio = |track: &&Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    let is_default = |track: &&Track| track.flags.contains(TrackFlags::DEFAULT);
-    let all = || format.tracks().iter().filter(audio);
-    let picked: Vec<&Track> = match pick {
-        Pick::Default => all().collect(),
-        Pick::Number(number) => all().skip(number.saturating_sub(1) as usize).take(1).collect(),
-        Pick::Language(wanted) => {
-            all().filter(|track| language(track).is_some_and(|own| same_language(&own, wanted))).collect()
-        }
-    };
-    if picked.is_empty() && all().next().is_some() {
-        return Err(match pick {
-            Pick::Language(_) => Reason::NoSuchLanguage(listed(all().filter_map(language))),
-            _ => Reason::NoSuchTrack(all().count()),
-        });
-    }
-    let tracks = || picked.iter().copied();
-    let mut refused = None;
-    for track in tracks().filter(is_default).chain(tracks().filter(|track| !is_default(track))) {
-        let Some(CodecParameters::Audio(params)) = &track.codec_params else { continue };
-        let crowded = params.channels.as_ref().is_some_and(|channels| channels.count() > MAX_CHANNELS);
-        let decoder = if crowded { Err(Reason::Unsupported(Some(CROWDED))) } else { codecs::decoder(params) };
-        match decoder {
-            Ok(decoder) => {
-                let chosen = Chosen {
-                    id: track.id,
-                    priming: codecs::priming(params),
-                    rate: params.sample_rate,
-                    time_base: track.time_base,
-                    seconds: track.time_base.zip(track.duration).and_then(|(base, ticks)| seconds(base, ticks.get())),
-                };
-                return Ok((chosen, decoder));
-            }
-            Err(reason) => refused = refused.or(Some(reason)),
-        }
-    }
-    let unknown = format.tracks().iter().any(|track| track.codec_params.is_none());
-    Err(refused.unwrap_or(if unknown && !has_pictures(format) { Reason::Unsupported(None) } else { Reason::NoAudio }))
-}
-
-/// Languages, for people; only what is fit to be shown.
-fn listed(languages: impl Iterator<Item = String>) -> String {
-    let printable = |language: &String| language.bytes().all(|byte| byte.is_ascii_graphic()) && language.len() < 36;
-    let mut languages: Vec<String> =
-        languages.filter(|language| language != "und" && printable(language)).take(20).collect();
-    languages.dedup();
-    languages.join(", ")
-}
-
-fn has_pictures(format: &dyn FormatReader) -> bool {
-    format.tracks().iter().any(|track| matches!(track.codec_params, Some(CodecParameters::Video(_))))
-}
-
-fn unreadable(error: &Error, cut: bool) -> Reason {
-    match error {
-        _ if cut => Reason::EndsEarly,
-        Error::Unsupported("isomp4: missing moov atom") => Reason::EndsEarly,
-        Error::IoError(io) if io.kind() == ErrorKind::UnexpectedEof => Reason::NotMedia,
-        Error::Unsupported(what) if what.starts_with("core (probe)") => Reason::NotMedia,
-        // A segment that reaches behind the file's end counts for none.
-        Error::Unsupported("mkv: missing segment element") => Reason::EndsEarly,
-        Error::Unsupported(_) => Reason::Unsupported(None),
-        _ => Reason::Damaged,
-    }
-}
-
-fn is_end(error: &Error) -> bool {
-    matches!(error, Error::IoError(io) if io.kind() == ErrorKind::UnexpectedEof)
-}
-
-fn seconds(base: TimeBase, ticks: u64) -> Option<f64> {
-    let seconds = ticks as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get());
-    (seconds > 0.0).then_some(seconds)
-}
-
-/// A time in ticks as a number of samples, rounded to the nearest.
-fn to_samples(ticks: i64, base: TimeBase, rate: u32) -> i64 {
-    let (numer, denom) = (i128::from(base.numer.get()), i128::from(base.denom.get()));
-    let samples = (i128::from(ticks) * numer * i128::from(rate) + denom / 2).div_euclid(denom);
-    i64::try_from(samples).unwrap_or(if samples < 0 { i64::MIN } else { i64::MAX })
-}
-
-fn in_samples(ticks: &Range<u64>, timescale: u32, rate: u32) -> Range<u64> {
-    let convert = |at: u64| match at {
-        u64::MAX => at,
-        at => u64::try_from(u128::from(at) * u128::from(rate) / u128::from(timescale.max(1))).unwrap_or(u64::MAX),
-    };
-    convert(ticks.start)..convert(ticks.end)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn block(start: i64, frames: usize, length: Option<u64>) -> Block {
-        Block { start, planes: vec![(0..frames).map(|i| i as f32).collect()], length }
-    }
-
-    fn kept(rule: &Heard, block: Block, last: bool) -> Vec<f32> {
-        heard(rule, block, last, 48_000).concat()
-    }
-
-    #[test]
-    fn ranges_cut_blocks_at_their_borders() {
-        let rule = Heard::Ranges(vec![4..10, 12..13]);
-        assert_eq!(kept(&rule, block(0, 4, None), false), Vec::<f32>::new());
-        assert_eq!(kept(&rule, block(2, 4, None), false), [2.0, 3.0]);
-        assert_eq!(kept(&rule, block(5, 3, None), false), [0.0, 1.0, 2.0]);
-        assert_eq!(kept(&rule, block(8, 10, None), false), [0.0, 1.0, 4.0]);
-        assert_eq!(kept(&rule, block(-3, 8, None), false), [7.0]);
-    }
-
-    #[test]
-    fn before_zero_nothing_is_heard_and_the_last_block_may_be_shorter() {
-        assert_eq!(kept(&Heard::Positive, block(-2, 4, None), false), [2.0, 3.0]);
-        assert_eq!(kept(&Heard::Positive, block(-9, 4, None), false), Vec::<f32>::new());
-        assert_eq!(kept(&Heard::Positive, block(0, 1000, Some(500)), false).len(), 1000);
-        assert_eq!(kept(&Heard::Positive, block(0, 1000, Some(500)), true).len(), 500);
-        assert_eq!(kept(&Heard::Positive, block(0, 1000, Some(990)), true).len(), 1000);
-    }
-
-    #[test]
-    fn times_are_rounded_to_samples() {
-        let milliseconds = TimeBase::try_new(1, 1000).expect("a time base");
-        assert_eq!(to_samples(23, milliseconds, 44_100), 1014);
-        assert_eq!(to_samples(-23, milliseconds, 44_100), -1014);
-        assert_eq!(in_samples(&(1024..u64::MAX), 44_100, 22_050), 512..u64::MAX);
-    }
 
     #[test]
     fn what_is_no_media_says_so() {
