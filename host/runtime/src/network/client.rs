@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Sleep;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
@@ -62,11 +63,18 @@ impl Client {
         let between = options.between_bytes_timeout.unwrap_or(BETWEEN_BYTES);
         // The client sets it where the protocol needs it: some servers refuse it in HTTP/2.
         request.headers_mut().remove(HOST);
+        let mut connection = capture_connection(&mut request);
         let sent = CONNECT_TIMEOUT.scope(connect, self.0.request(request));
-        let response = tokio::time::timeout(connect.saturating_add(first), sent)
-            .await
-            .map_err(|_| HttpError::ConnectionReadTimeout)?
-            .map_err(|error| to_http(&error))?;
+        // Connecting has a limit of its own, so this one begins when there is a connection.
+        let overdue = async {
+            _ = connection.wait_for_connection_metadata().await;
+            tokio::time::sleep(first).await;
+        };
+        let response = tokio::select! {
+            biased;
+            response = sent => response.map_err(|error| to_http(&error))?,
+            () = overdue => return Err(HttpError::ConnectionReadTimeout),
+        };
         Ok(response.map(|body| Timed { body, timeout: between, sleep: None }.boxed_unsync()))
     }
 }
