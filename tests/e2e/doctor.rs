@@ -1,13 +1,15 @@
 //! `tessera doctor`: what is wrong is found, with what to do about it.
 
+use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::support::fixtures::manifest;
+use crate::support::fixtures::{manifest, wasm};
 use crate::support::server::binary;
 
 const PROBE: &str = "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\nkey_value_stores = [\"jobs\"]\n";
@@ -43,12 +45,10 @@ fn every_fault_is_named_with_its_remedy() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = directory.path().join("runtime-config.toml");
     let text = format!("[key_value_store.jobs]\ntype = \"redis\"\nurl = \"redis://:hunter2@{silent}\"\n");
-    std::fs::write(&config, text).unwrap();
-    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o644)).unwrap();
+    write(&config, &text, 0o644);
     let state = directory.path().join("state");
     std::fs::create_dir(&state).unwrap();
-    std::fs::write(state.join("admin.token"), "x").unwrap();
-    std::fs::set_permissions(state.join("admin.token"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    write(&state.join("admin.token"), "x", 0o644);
     let address = taken.local_addr().unwrap().to_string();
     let arguments = ["--listen", &address, "--runtime-config-file", config.to_str().unwrap()];
     let arguments = [&arguments[..], &["--state-dir", state.to_str().unwrap()]].concat();
@@ -64,8 +64,82 @@ fn every_fault_is_named_with_its_remedy() {
         assert_eq!(finding["status"], "error", "{finding}");
         assert!(finding["fix"].as_str().unwrap().contains(fix), "{finding}");
     }
-    assert!(
-        findings.iter().any(|finding| finding["status"] == "warning" && finding["message"].to_string().contains("644"))
-    );
+    let secrets = finding(&findings, "secrets in the runtime configuration");
+    assert!(secrets["status"] == "warning" && secrets["message"].to_string().contains("644"), "{secrets}");
     assert!(!format!("{findings:?}").contains("hunter2"));
+}
+
+#[test]
+fn secrets_that_others_can_read_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    manifest(directory.path(), PROBE);
+    let file = |name: &str| directory.path().join(name);
+    let config = "[key_value_store.jobs]\ntype = \"redis\"\nurl_file = \"jobs.url\"\n\
+                  [tls]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n";
+    let names = ["jobs.url", "key.pem", "other.pem"];
+    for (mode, all) in [(0o644, true), (0o602, true), (0o640, false), (0o600, false)] {
+        for name in names {
+            write(&file(name), "redis://localhost:1", mode);
+        }
+        // Nothing in these is secret.
+        write(&file("cert.pem"), "certificate", 0o644);
+        write(&file("runtime-config.toml"), config, 0o644);
+        let [config, key] = ["runtime-config.toml", "other.pem"].map(|name| file(name).to_str().unwrap().to_owned());
+        let (_, findings) = examine(directory.path(), &["--runtime-config-file", &config, "--tls-key", &key]);
+        let found: Vec<_> =
+            findings.iter().filter(|finding| finding["check"].as_str().unwrap().starts_with("secret")).collect();
+        assert_eq!(found.len(), if all { names.len() } else { 0 }, "{mode:o}: {found:#?}");
+        for (name, finding) in names.iter().zip(found) {
+            assert_eq!(finding["status"], "warning");
+            assert!(finding["message"].as_str().unwrap().contains(&format!("{mode:o}")), "{finding}");
+            let fix = finding["fix"].as_str().unwrap();
+            assert!(fix.starts_with("chmod o-rwx") && fix.ends_with(name), "{finding}");
+        }
+    }
+}
+
+#[test]
+fn a_component_older_than_its_sources_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for path in ["src/deep", "src/target"] {
+        std::fs::create_dir_all(root.join(path)).unwrap();
+    }
+    std::fs::copy(wasm("probe"), root.join("probe.wasm")).unwrap();
+    let build = "[component.probe.build]\ncommand = \"true\"\nwatch = [\"src/**/*.rs\", \"Cargo.toml\"]\n";
+    manifest(root, &format!("{}{build}", PROBE.replace("<probe>", "probe.wasm")));
+    let built = SystemTime::now() - Duration::from_secs(1000);
+    let age = |name: &str, time: SystemTime| {
+        let file = File::options().create(true).append(true).open(root.join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    };
+    age("probe.wasm", built);
+    let (before, after) = (built - Duration::from_secs(1), built + Duration::from_secs(1));
+    let status = || {
+        let (healthy, findings) = examine(root, &["--listen", "127.0.0.1:0"]);
+        assert!(healthy, "{findings:#?}");
+        finding(&findings, "component probe").clone()
+    };
+    for name in ["src/lib.rs", "src/deep/mod.rs", "Cargo.toml"] {
+        age(name, before);
+    }
+    // Neither of these is named by `watch`.
+    for name in ["README.md", "src/notes.txt", "src/target/made.rs"] {
+        age(name, after);
+    }
+    assert_eq!(status()["status"], "ok");
+    for name in ["src/lib.rs", "src/deep/mod.rs", "Cargo.toml"] {
+        age(name, after);
+        let finding = status();
+        assert_eq!(finding["status"], "warning", "{name}: {finding}");
+        assert!(finding["message"].as_str().unwrap().contains(name), "{finding}");
+        assert_eq!(finding["fix"], "tessera build --component-id probe");
+        age(name, before);
+    }
+    assert_eq!(status()["status"], "ok");
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }

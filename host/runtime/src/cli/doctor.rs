@@ -1,6 +1,7 @@
 //! `tessera doctor`: what would keep the application from running, and how to mend it.
 
 mod checks;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(crate) struct Doctor {
     /// The address that `tessera up` is to serve on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
+    /// The private key of the certificate that `tessera up` is to serve with.
+    #[arg(long, value_name = "FILE", env = "SPIN_TLS_KEY")]
+    tls_key: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -121,7 +125,8 @@ impl Doctor {
             }
         }
         findings.extend(checks::state(&state));
-        findings.extend(self.runtime_config_file.as_deref().and_then(checks::secrets));
+        findings.extend(self.runtime_config_file.as_deref().map(secrets::configuration).unwrap_or_default());
+        findings.extend(self.tls_key.as_deref().and_then(secrets::secret));
         findings.push(checks::port(self.listen));
         findings.push(checks::clock(newest(&state, &path)));
         findings

@@ -15,7 +15,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use self::events::Events;
-use self::files::Watched;
+pub(super) use self::files::Watched;
 use super::build;
 use super::up::Up;
 use crate::compose::Deployment;

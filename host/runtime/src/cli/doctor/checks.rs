@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret as _;
 
-use super::{Finding, Status};
+use super::{Finding, Status, secrets};
+use crate::cli::watch::Watched;
 use crate::config::{self, Config, MailEngine};
 use crate::manifest::Manifest;
 
@@ -57,8 +57,10 @@ pub(super) fn toolchain(manifest: &Manifest) -> Vec<Finding> {
     findings
 }
 
-/// Whether every component is built, and not older than the manifest's idea of it.
+/// Whether every component is built, and after the last change to what `build.watch` names.
 pub(super) fn sources(manifest: &Manifest) -> Vec<Finding> {
+    let watched = Watched::of(manifest, None, false);
+    let newest = watched.newest();
     let components = manifest.components.iter();
     components
         .map(|(id, component)| {
@@ -71,11 +73,17 @@ pub(super) fn sources(manifest: &Manifest) -> Vec<Finding> {
                 }
                 Ok(mut file) => {
                     let mut magic = [0; 4];
-                    if file.read_exact(&mut magic).is_ok() && &magic == b"\0asm" {
-                        Finding::ok(check, format!("{path} is built"))
-                    } else {
+                    if file.read_exact(&mut magic).is_err() || &magic != b"\0asm" {
                         let fix = "tessera build, or mend `source` in the manifest";
-                        Finding::new(Status::Error, check, format!("{path} is not WebAssembly"), fix)
+                        return Finding::new(Status::Error, check, format!("{path} is not WebAssembly"), fix);
+                    }
+                    let built = file.metadata().and_then(|metadata| metadata.modified()).ok();
+                    match newest.get(id.as_str()) {
+                        Some((changed, file)) if built.is_some_and(|built| built < *changed) => {
+                            let message = format!("{path} is older than {}, which it is built from", file.display());
+                            Finding::new(Status::Warning, check, message, format!("tessera build --component-id {id}"))
+                        }
+                        _ => Finding::ok(check, format!("{path} is built")),
                     }
                 }
             }
@@ -195,11 +203,7 @@ pub(super) fn state(directory: &Path) -> Vec<Finding> {
             Finding::new(Status::Error, check, format!("{shown} cannot be written: {error}"), fix)
         }
     });
-    let token = directory.join("admin.token");
-    findings.extend(private(&token).map(|mode| {
-        let fix = format!("chmod 600 {}", token.display());
-        Finding::new(Status::Error, "admin token", format!("others may read it (mode {mode:o})"), fix)
-    }));
+    findings.extend(secrets::token(directory));
     if let Ok(space) = rustix::fs::statvfs(existing) {
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         let message = format!("{} free below {shown}", bytesize::ByteSize(free));
@@ -211,20 +215,6 @@ pub(super) fn state(directory: &Path) -> Vec<Finding> {
         });
     }
     findings
-}
-
-/// The runtime configuration may hold passwords.
-pub(super) fn secrets(config: &Path) -> Option<Finding> {
-    let mode = private(config)?;
-    let fix =
-        format!("chmod 600 {}, or keep secrets in files of their own (`url_file`, `password_file`)", config.display());
-    Some(Finding::new(Status::Warning, "runtime configuration", format!("others may read it (mode {mode:o})"), fix))
-}
-
-/// The mode of a file that others than its owner may read.
-fn private(path: &Path) -> Option<u32> {
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then_some(mode)
 }
 
 /// Whether the port is free.

@@ -1,7 +1,8 @@
-//! Which files matter to `tessera watch`, and to whom.
+//! Which files matter to `tessera watch` and `doctor`, and to whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component as Part, Path, PathBuf};
+use std::time::SystemTime;
 
 use glob::{MatchOptions, Pattern};
 
@@ -17,7 +18,7 @@ const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
 /// The files of an application that matter.
-pub(super) struct Watched {
+pub(in crate::cli) struct Watched {
     manifest: PathBuf,
     /// A component, and what it is built from.
     builds: Vec<(String, Rule)>,
@@ -69,6 +70,17 @@ impl Rule {
         self.pattern.matches_path_with(path, OPTIONS)
     }
 
+    /// Adds the directories whose entries may match.
+    fn directories(&self, found: &mut BTreeSet<PathBuf>) {
+        // One that is not there yet is seen when it is made.
+        let there = self.base.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+        if self.deep && there == self.base {
+            below(there, found, &mut 0);
+        } else {
+            found.insert(there.to_owned());
+        }
+    }
+
     /// Whether files that matter may have come with a new directory.
     fn may_be_in(&self, directory: &Path) -> bool {
         self.base.starts_with(directory) || (self.deep && directory.starts_with(&self.base))
@@ -78,7 +90,7 @@ impl Rule {
 impl Watched {
     /// What matters to `manifest` and to the configuration in `config`; with `skip_build` nothing is
     /// built.
-    pub(super) fn of(manifest: &Manifest, config: Option<&Path>, skip_build: bool) -> Self {
+    pub(in crate::cli) fn of(manifest: &Manifest, config: Option<&Path>, skip_build: bool) -> Self {
         let mut builds = Vec::new();
         let mut inputs: Vec<Rule> = config.into_iter().filter_map(Rule::file).collect();
         inputs.extend(Rule::file(&manifest.path));
@@ -123,15 +135,29 @@ impl Watched {
     pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
         let mut found = BTreeSet::new();
         for rule in self.builds.iter().map(|(_, rule)| rule).chain(&self.inputs) {
-            // One that is not there yet is seen when it is made.
-            let there = rule.base.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-            if rule.deep && there == rule.base {
-                below(there, &mut found, &mut 0);
-            } else {
-                found.insert(there.to_owned());
-            }
+            rule.directories(&mut found);
         }
         found
+    }
+
+    /// What each component is built from: the file that changed last, and when.
+    pub(in crate::cli) fn newest(&self) -> BTreeMap<&str, (SystemTime, PathBuf)> {
+        let mut newest = BTreeMap::new();
+        for (id, rule) in &self.builds {
+            let mut directories = BTreeSet::new();
+            rule.directories(&mut directories);
+            for entry in directories.iter().filter_map(|path| std::fs::read_dir(path).ok()).flatten().flatten() {
+                let path = entry.path();
+                let Some(metadata) = path.metadata().ok().filter(|metadata| metadata.is_file()) else { continue };
+                if let Some(changed) = metadata.modified().ok().filter(|_| rule.matches(&path)) {
+                    let latest = newest.entry(id.as_str()).or_insert_with(|| (changed, path.clone()));
+                    if latest.0 < changed {
+                        *latest = (changed, path);
+                    }
+                }
+            }
+        }
+        newest
     }
 }
 
