@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::fixtures::{Fixture, manifest};
+use crate::support::fixtures::Fixture;
 use crate::support::operator::{api, json, metric, refused, request, run, text, token};
 use crate::support::server::{Launch, Server, binary};
 use crate::support::{eventually, workspace};
@@ -251,15 +251,47 @@ async fn only_the_token_opens() {
 }
 
 #[tokio::test]
-async fn addresses_are_what_was_asked_for_and_local() {
+async fn every_verb_that_shows_something_does_so_in_json() {
     let fixture = Fixture::start(CONTENT);
-    let other = tempfile::tempdir().expect("a directory");
-    let path = manifest(other.path(), CONTENT);
-    let taken = api(fixture.state()).trim_start_matches("http://").to_owned();
-    let refusal = Launch::manifest(&path).admin(&taken).refused(other.path());
-    assert!(refusal.contains(&format!("{taken} is in use")) && refusal.contains("--admin"), "{refusal}");
-    let refusal = Launch::manifest(&path).admin("0.0.0.0:0").refused(other.path());
-    assert!(refusal.contains("without TLS"), "{refusal}");
+    let state = fixture.state();
+    assert_eq!(fixture.probe("probe/publish/work", "discard").await, "ok");
+    assert_eq!(fixture.probe("probe/mail/-?me@example.org", "").await, "ok");
+    eventually("it is dead", async || (fixture_dead(state) == 1).then_some(())).await;
+    text(state, &["queues", "pause", "worker"]);
+    assert_eq!(fixture.probe("probe/publish/work", "fine").await, "ok");
+    let mail = json(state, &["mail", "ls"])["messages"][0]["id"].as_str().expect("an id").to_owned();
+    // A verb, what its answer lists under which name, and whether one of those has that value.
+    for (verb, list, key, value) in [
+        (&["ps"][..], "/components", "id", json!("worker")),
+        (&["queues"], "/groups", "group", json!("worker")),
+        (&["queues", "ls"], "/groups", "paused", json!(true)),
+        (&["queues", "peek", "worker"], "/messages", "body", json!("fine")),
+        (&["queues", "peek", "worker", "--part", "dead"], "/messages", "body", json!("discard")),
+        (&["queues", "peek", "worker", "--part", "delayed"], "/messages", "", json!(null)),
+        (&["queues", "peek", "worker", "--part", "in-flight"], "/messages", "", json!(null)),
+        (&["mail", "ls"], "/messages", "id", json!(mail)),
+        (&["mail", "show", &mail], "/headers", "", json!(["Subject", "A probe"])),
+        (&["history"], "/entries", "action", json!("start")),
+        (&["doctor", "--listen", "127.0.0.1:0"], "", "check", json!("manifest")),
+    ] {
+        let manifest = state.join("spin.toml");
+        let of_manifest = ["--from", manifest.to_str().expect("UTF-8")];
+        let answer = json(state, &[verb, if verb[0] == "doctor" { &of_manifest } else { &[] }].concat());
+        let listed = answer.pointer(list).and_then(Value::as_array);
+        let listed = listed.unwrap_or_else(|| panic!("{verb:?} lists nothing at `{list}`: {answer}"));
+        let mut values = listed.iter().map(|listed| if key.is_empty() { listed } else { &listed[key] });
+        assert!(
+            if value.is_null() { listed.is_empty() } else { values.any(|found| *found == value) },
+            "{verb:?}: {answer}"
+        );
+    }
+    // A log may be without end, so each of its lines is JSON by itself.
+    let lines = text(state, &["logs", "-n", "3", "--json"]);
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        assert!(line["time"].is_string() && line["message"].is_string(), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`choices`], [`events`], [`cancel`]: what users choose for each upload, watch and stop;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
-//! - [`admin`]: what operators see and do;
+//! - [`admin`], [`admin_listener`]: what operators see and do, and from where;
 //! - [`grants`], [`limits`], [`overload`], [`http`], [`network`], [`outgoing`], [`queue`], [`spin_http`], [`start`], [`stopping`]:
 //!   what the host promises to any component;
 //! - HTTPS: [`tls`]; traces and logs: [`telemetry`]; `tessera doctor`: [`doctor`];
@@ -22,6 +22,7 @@
 
 mod accounts;
 mod admin;
+mod admin_listener;
 mod api;
 mod bad_input;
 mod cancel;

@@ -25,7 +25,7 @@ const PROBE: &str =
     "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n";
 
 /// Writes a new certificate for `localhost` and its key, and answers whom a client has to trust.
-fn certify(directory: &Path) -> CertificateDer<'static> {
+pub(crate) fn certify(directory: &Path) -> CertificateDer<'static> {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     // As tools that renew certificates do: never half a file under the name.
     for (name, text) in [("cert.pem", cert.pem()), ("key.pem", signing_key.serialize_pem())] {
@@ -42,7 +42,11 @@ fn start(directory: &TempDir, arguments: &[&str]) -> Server {
     launch.start(directory.path())
 }
 
-async fn connect(address: &str, trusted: &CertificateDer<'static>, protocol: &str) -> Option<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    address: &str,
+    trusted: &CertificateDer<'static>,
+    protocol: &str,
+) -> Option<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

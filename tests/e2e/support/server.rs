@@ -22,7 +22,7 @@ const START: Duration = Duration::from_secs(300);
 pub(crate) struct Launch {
     manifest: PathBuf,
     listen: String,
-    admin: String,
+    admin: Option<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     working_directory: Option<PathBuf>,
@@ -43,7 +43,7 @@ impl Launch {
         Self {
             manifest: path.to_owned(),
             listen: free(),
-            admin: free(),
+            admin: Some(free()),
             arguments: Vec::new(),
             environment: Vec::new(),
             working_directory: None,
@@ -83,7 +83,13 @@ impl Launch {
 
     /// Another address of the administration than a free port.
     pub(crate) fn admin(mut self, address: &str) -> Self {
-        self.admin = address.to_owned();
+        self.admin = Some(address.to_owned());
+        self
+    }
+
+    /// Leaves the address of the administration to the program.
+    pub(crate) fn default_admin(mut self) -> Self {
+        self.admin = None;
         self
     }
 
@@ -120,8 +126,9 @@ impl Launch {
             share_cache(state);
         }
         let mut child = Command::new(binary())
-            .args([self.verb, "--listen", &self.listen, "--admin", &self.admin, "--from"])
+            .args([self.verb, "--listen", &self.listen, "--from"])
             .arg(&self.manifest)
+            .args(self.admin.iter().flat_map(|address| ["--admin", address]))
             .arg("--state-dir")
             .arg(state)
             .args(&self.arguments)
