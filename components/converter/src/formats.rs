@@ -1,6 +1,6 @@
 //! Containers: which one a file is, and readers for those that Symphonia has none for.
 //!
-//! A reader is a [`Demux`] over an [`Input`]; [`Reader`] makes a Symphonia `FormatReader` of it. They go through the
+//! A reader is a `Demux` over an `Input`; `Reader` makes a Symphonia `FormatReader` of it. They go through the
 //! file once from its start to its end and keep no more of it than one packet, take any length that the file states
 //! for a claim, and look for the next sound place behind a damaged one.
 
