@@ -10,6 +10,8 @@ mod crash;
 mod embedded;
 #[path = "conformance/embedded_crash.rs"]
 mod embedded_crash;
+#[path = "conformance/embedded_steer_crash.rs"]
+mod embedded_steer_crash;
 #[path = "conformance/files.rs"]
 mod files;
 #[path = "conformance/maildir.rs"]

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -20,17 +21,17 @@ use tessera_capability::queue::{Broker, Group, Message, Publication, Subscriptio
 use tessera_capability::time::SystemClock;
 
 /// Set for the child: where the store is.
-const DIR: &str = "TESSERA_CRASH_TEST_DIR";
+pub(crate) const DIR: &str = "TESSERA_CRASH_TEST_DIR";
 const ROUNDS: u32 = 50;
 const WRITERS: u64 = 4;
 const CONSUMERS: u64 = 4;
-const LEASE: Duration = Duration::from_secs(3600);
+pub(crate) const LEASE: Duration = Duration::from_secs(3600);
 
-fn open(dir: &Path) -> Engine {
+pub(crate) fn open(dir: &Path) -> Engine {
     Engine::open(dir, Arc::new(SystemClock)).unwrap()
 }
 
-fn group(name: &str) -> Group {
+pub(crate) fn group(name: &str) -> Group {
     name.parse().unwrap()
 }
 
@@ -44,7 +45,7 @@ async fn declare(broker: &dyn Broker) {
     broker.declare(&["work", "poison"].map(subscription)).await.unwrap();
 }
 
-fn publication(queue: &str, body: String) -> Publication {
+pub(crate) fn publication(queue: &str, body: String) -> Publication {
     let message = Message { body: body.into(), ..Message::default() };
     Publication { queue: queue.parse().unwrap(), message, id: None }
 }
@@ -56,7 +57,7 @@ async fn number(store: &dyn Store, name: String) -> u64 {
 }
 
 /// One line to the parent, whole: the pipe takes it at once.
-fn report(line: &str) {
+pub(crate) fn report(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
@@ -166,12 +167,13 @@ impl Reported {
     }
 }
 
-/// Runs a child and kills it; answers true if it had opened the store.
-fn run_and_kill(dir: &Path, reported: &mut Reported) -> bool {
+/// Runs the test `child` of a module as a process with this store, kills it at most so many
+/// milliseconds after it has opened the store, and answers what it wrote.
+pub(crate) fn run_and_kill(module: &str, dir: &Path, longest: u64) -> Vec<String> {
     // The harness names tests without their crate.
-    let (_, child) = concat!(module_path!(), "::child").split_once("::").unwrap();
+    let (_, module) = module.split_once("::").unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([child, "--exact", "--nocapture", "--test-threads=1"])
+        .args([&format!("{module}::child"), "--exact", "--nocapture", "--test-threads=1"])
         .env(DIR, dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -195,12 +197,17 @@ fn run_and_kill(dir: &Path, reported: &mut Reported) -> bool {
             }
         }
     }
-    std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..60)));
+    std::thread::sleep(Duration::from_millis(rand::rng().random_range(0..longest)));
     child.kill().unwrap();
-    child.wait().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.signal(), Some(9), "the child ended by itself: {status}");
     reader.join().unwrap();
     seen.extend(lines.try_iter());
-    seen.iter().for_each(|line| reported.add(line));
+    seen
+}
+
+/// True if it had opened the store.
+fn was_ready(seen: &[String]) -> bool {
     seen.iter().any(|line| line.ends_with("# ready"))
 }
 
@@ -259,7 +266,9 @@ async fn nothing_acknowledged_is_lost_and_nothing_unacknowledged_is_done() {
     }
     let mut opened = 0;
     for _ in 0..ROUNDS {
-        opened += u32::from(run_and_kill(dir.path(), &mut reported));
+        let seen = run_and_kill(module_path!(), dir.path(), 60);
+        seen.iter().for_each(|line| reported.add(line));
+        opened += u32::from(was_ready(&seen));
         let engine = open(dir.path());
         verify(&engine, &mut reported).await;
     }
