@@ -11,6 +11,7 @@ use std::{env, fs};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use secrecy::SecretString;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -73,11 +74,16 @@ struct Taken {
 
 impl Server {
     fn start(tls: Tls, login: bool) -> Option<Self> {
+        let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Self::start_as(&certificate.cert.pem(), &certificate.signing_key, tls, login)
+    }
+
+    /// One that shows this certificate.
+    fn start_as(certificate: &str, key: &KeyPair, tls: Tls, login: bool) -> Option<Self> {
         let python = python()?;
         let directory = TempDir::new().unwrap();
-        let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        fs::write(directory.path().join("cert.pem"), certificate.cert.pem()).unwrap();
-        fs::write(directory.path().join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
+        fs::write(directory.path().join("cert.pem"), certificate).unwrap();
+        fs::write(directory.path().join("key.pem"), key.serialize_pem()).unwrap();
         let mut command = Command::new(python);
         command
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/smtp_server.py"))
@@ -202,6 +208,50 @@ async fn an_unknown_certificate_is_not_trusted() {
         let error = connect(&config, &store(dir.path())).send("component", message(None)).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
         assert!(server.taken().is_empty());
+    }
+}
+
+/// An authority that nobody knows.
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_private_authority_vouches_for_its_servers_by_name() {
+    let (ours, other) = (authority(), authority());
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    for tls in [Tls::StartTls, Tls::Tls] {
+        let Some(server) = Server::start_as(&certificate.pem(), &key, tls, true) else { return };
+        let dir = TempDir::new().unwrap();
+        let store = store(dir.path());
+        let file = dir.path().join("ca.pem");
+        for (authorities, host, trusted) in [
+            (ours.pem(), "localhost", true),
+            // A file may hold several.
+            (other.pem() + &ours.pem(), "localhost", true),
+            (other.pem(), "localhost", false),
+            // The same server by a name that its certificate does not have.
+            (ours.pem(), "127.0.0.1", false),
+        ] {
+            fs::write(&file, &authorities).unwrap();
+            let config =
+                Config { host: host.into(), root_certificates: Some(file.clone()), ..server.config(tls, true) };
+            let before = server.taken().len();
+            let sent = connect(&config, &store).send("component", message(None)).await;
+            let taken = server.taken();
+            if trusted {
+                sent.unwrap();
+                assert_eq!(taken.len(), before + 1, "{tls:?} {host}");
+                assert!(taken.iter().all(|taken| taken.encrypted && taken.authenticated), "{tls:?} {host}");
+            } else {
+                let error = sent.unwrap_err();
+                assert!(matches!(error, Error::Unavailable { .. }), "{tls:?} {host}: {error:?}");
+                assert_eq!(taken.len(), before, "{tls:?} {host}");
+            }
+        }
     }
 }
 
