@@ -68,6 +68,18 @@ struct Walk {
     cut: Option<u64>,
 }
 
+/// Whether a file begins as QuickTime's did before there was a box for the type.
+#[must_use]
+pub fn is_untyped(head: &[u8]) -> bool {
+    let (Some(size), Some(kind)) = (head.first_chunk(), head.get(4..8)) else { return false };
+    match (u32::from_be_bytes(*size), kind) {
+        (0 | 1 | 8.., b"mdat") | (8.., b"moov") => true,
+        // Next to empty boxes, and a preview.
+        (8..0x10_0000, b"wide" | b"free" | b"skip" | b"pnot") => true,
+        _ => false,
+    }
+}
+
 /// Reads the edit lists; none if it is not such a file.
 ///
 /// # Errors
@@ -76,7 +88,7 @@ pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
     let end = source.seek(SeekFrom::End(0))?;
     let mut start = [0; 8];
     source.seek(SeekFrom::Start(0))?;
-    if end < 8 || source.read_exact(&mut start).is_err() || &start[4..] != b"ftyp" {
+    if end < 8 || source.read_exact(&mut start).is_err() || !(&start[4..] == b"ftyp" || is_untyped(&start)) {
         return Ok(Movie::default());
     }
     let mut walk = Walk::default();

@@ -37,10 +37,11 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::{Metadata, MetadataLog, MetadataOptions};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
+use symphonia::default::formats::IsoMp4Reader;
 
 use input::Input;
 pub use names::codec_name;
-use source::Stretched;
+use source::{Stretched, Typed};
 
 /// The reason of the [`Error::DecodeError`] after which a reader goes on: part of the file is missing here.
 pub const GAP: &str = "part of the stream is missing";
@@ -93,6 +94,10 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
     // Matroska's index is at the end, and to look for it there would be an error.
     let seekable = cut.is_none() || !matches!(kind, sniff::Kind::Matroska(_));
     let source: Box<dyn MediaSource> = match cut.or(far) {
+        _ if matches!(kind, sniff::Kind::Untyped) => {
+            let end = length.unwrap_or(0);
+            Box::new(Typed::new(source, end, end <= FAR).map_err(|error| Unopened::Failed(error.into()))?)
+        }
         Some(length) => Box::new(Stretched { source, length, seekable }),
         None => Box::new(source),
     };
@@ -106,6 +111,8 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
         sniff::Kind::Wave => boxed::<wave::Wave>(stream),
         sniff::Kind::Refused(name) => return Err(Unopened::Refused(name)),
         sniff::Kind::Matroska(file) => probe(stream, known).map(|reader| corrected::named(reader, &file.audio)),
+        sniff::Kind::Untyped => IsoMp4Reader::try_new(stream, FormatOptions::default())
+            .map(|reader| corrected::movie(Box::new(reader), known.entries)),
         sniff::Kind::Other => probe(stream, known).map(|reader| corrected::movie(reader, known.entries)),
     };
     Ok(Opened { reader: opened.map_err(Unopened::Failed)?, endless })

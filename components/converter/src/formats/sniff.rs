@@ -4,6 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::matroska::{self, Matroska};
 use super::{elementary, transport, wave};
+use crate::edits;
 
 /// Bytes looked at.
 const HEAD: u64 = 64 * 1024;
@@ -21,6 +22,8 @@ pub(super) enum Kind {
     /// WAVE that Symphonia does not read.
     Wave,
     Matroska(Matroska),
+    /// QuickTime without a type, as cameras wrote it for long.
+    Untyped,
     /// Known and not read.
     Refused(&'static str),
     /// For Symphonia to judge.
@@ -72,6 +75,8 @@ fn of(head: &[u8]) -> Kind {
         Kind::Transport
     } else if elementary::coding(head).is_some() {
         Kind::Elementary
+    } else if edits::is_untyped(head) {
+        Kind::Untyped
     } else {
         Kind::Other
     }
@@ -88,6 +93,8 @@ mod tests {
         assert_eq!(of(b"FLV\x01\x05"), Kind::Flv);
         assert_eq!(of(b"\0\0\x01\xba\x44"), Kind::Program);
         assert_eq!(of(b"#!AMR\n"), Kind::Refused("AMR"));
+        assert_eq!(of(b"\0\0\0\x08wide\0\0\0\x08mdat"), Kind::Untyped);
+        assert_eq!(of(b"Dear skipper,"), Kind::Other);
         assert_eq!(of(b""), Kind::Other);
         for (stride, lead) in [(188, 0), (192, 4), (204, 0), (188, 77)] {
             let mut head = vec![0; lead];

@@ -51,6 +51,12 @@ fn unfinished_avi(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// As QuickTime was before it had a box for the type.
+fn untyped(bytes: &[u8]) -> Vec<u8> {
+    assert_eq!(&bytes[4..8], b"ftyp");
+    [&bytes[..4], b"skip", &bytes[8..]].concat()
+}
+
 /// It is only the length that is compared.
 const ANY: f64 = f64::NEG_INFINITY;
 
@@ -66,6 +72,19 @@ const CASES: &[Case] = &[
         file: "middle.ts",
         options: &["-c:v", "mpeg2video", "-c:a", "mp2"],
         change: from_the_middle,
+        decibels: 60.0,
+    },
+    Case {
+        file: "camera.mov",
+        options: &["-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-c:a", "pcm_u8", "-ar", "11025", "-ac", "1"],
+        change: untyped,
+        decibels: 60.0,
+    },
+    Case { file: "moov.mov", options: &["-c:v", "mpeg4", "-c:a", "aac"], change: untyped, decibels: 60.0 },
+    Case {
+        file: "first.mov",
+        options: &["-c:v", "mpeg4", "-c:a", "pcm_s16be", "-movflags", "+faststart"],
+        change: untyped,
         decibels: 60.0,
     },
     Case {
