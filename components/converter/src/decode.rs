@@ -61,13 +61,17 @@ pub struct Audio {
     next_start: i64,
     /// What lies before, on the track's timeline, need not be decoded.
     skipped: i64,
+    /// Samples of the packet before.
+    usual: usize,
     /// Where the packet before ended on the container's timeline, in samples.
     last_end: i64,
     /// Part of the stream was missing before the next packet.
     after_gap: bool,
-    /// Samples given out, and samples that are missing or silent among them.
+    /// Samples given out, and those among them that are silent in place of what was damaged.
     given: u64,
-    lost: u64,
+    silent: u64,
+    /// Samples that the container's timeline leaves out.
+    absent: u64,
     /// The file does not say where it ends.
     endless: bool,
     ended: bool,
@@ -136,10 +140,12 @@ impl Audio {
             pending: None,
             next_start: -i64::from(priming.unwrap_or(0)),
             skipped: 0,
+            usual: 0,
             last_end: 0,
             after_gap: false,
             given: 0,
-            lost: 0,
+            silent: 0,
+            absent: 0,
             endless,
             ended: false,
             warning: None,
@@ -196,11 +202,11 @@ impl Audio {
     #[must_use]
     pub fn missing_seconds(&self) -> Option<f64> {
         let rate = f64::from(self.rate.max(1));
-        let lost = self.lost as f64 / rate;
+        let silent = self.silent as f64 / rate;
         match self.warning? {
-            Warning::Gaps => Some(lost).filter(|lost| *lost > 0.0),
+            Warning::Gaps => Some(silent + self.absent as f64 / rate).filter(|lost| *lost > 0.0),
             Warning::EndsEarly | Warning::StopsEarly => {
-                self.seconds.map(|seconds| (seconds - self.given as f64 / rate).max(0.0) + lost)
+                self.seconds.map(|seconds| (seconds - self.given as f64 / rate).max(0.0) + silent)
             }
         }
     }
@@ -291,6 +297,7 @@ impl Audio {
                 if self.mix.as_ref().is_none_or(|(channels, _)| channels != spec.channels()) {
                     self.mix = Some((spec.channels().clone(), Mix::new(spec.channels(), self.outputs)));
                 }
+                self.usual = decoded.frames();
                 decoded.copy_to_vecs_planar(&mut self.scratch);
                 let mut planes = vec![Vec::new(); self.outputs];
                 if let Some((_, mix)) = &self.mix {
@@ -312,9 +319,10 @@ impl Audio {
             // A hole in the sound keeps its length.
             Err(_) => {
                 self.warning = Some(Warning::Gaps);
-                let frames = usize::try_from(announced.unwrap_or(0).min(MAX_SILENCE)).unwrap_or(0);
+                let announced = announced.filter(|length| *length > 0).unwrap_or(self.usual as u64);
+                let frames = usize::try_from(announced.min(MAX_SILENCE)).unwrap_or(0);
                 self.next_start = start.saturating_add(i64::try_from(frames).unwrap_or(0));
-                self.lost = self.lost.saturating_add(frames as u64);
+                self.silent = self.silent.saturating_add(frames as u64);
                 Some(self.silence(start, frames))
             }
         }
@@ -354,7 +362,7 @@ impl Audio {
         let end = packet.pts.get().saturating_add_unsigned(packet.dur.get());
         if std::mem::take(&mut self.after_gap) && self.last_end > 0 {
             let gap = start.saturating_sub(self.last_end);
-            self.lost = self.lost.saturating_add(u64::try_from(gap).unwrap_or(0));
+            self.absent = self.absent.saturating_add(u64::try_from(gap).unwrap_or(0));
         }
         self.last_end = to_samples(end, base, self.rate);
     }

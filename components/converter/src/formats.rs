@@ -6,11 +6,13 @@
 
 mod avi;
 mod bytes;
+mod clusters;
 mod corrected;
 mod elementary;
 mod flv;
 mod frames;
 mod input;
+mod lacing;
 mod latm;
 mod matroska;
 mod names;
@@ -23,7 +25,7 @@ mod transport;
 mod wave;
 mod waveform;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Seek, SeekFrom};
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::AudioCodecParameters;
@@ -31,7 +33,8 @@ use symphonia::core::codecs::video::VideoCodecParameters;
 use symphonia::core::errors::{Error, Result, SeekErrorKind};
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{
-    FormatId, FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track, TrackFlags,
+    Attachment, FormatId, FormatInfo, FormatOptions, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
+    TrackFlags,
 };
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::{Metadata, MetadataLog, MetadataOptions};
@@ -41,7 +44,7 @@ use symphonia::default::formats::IsoMp4Reader;
 
 use input::Input;
 pub use names::codec_name;
-use source::{Stretched, Typed};
+use source::{Shared, Stretched, Typed};
 
 /// The reason of the [`Error::DecodeError`] after which a reader goes on: part of the file is missing here.
 pub const GAP: &str = "part of the stream is missing";
@@ -86,36 +89,58 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
     let length = source.byte_len();
     // Symphonia's streams jump by `isize`, which in Wasm has 32 bits, to where they know the end to be.
     let far = length.filter(|length| *length > FAR);
-    let cut = match &kind {
-        sniff::Kind::Matroska(file) => file.end.filter(|end| length.is_some_and(|length| length < *end)),
-        _ => known.cut,
+    let kind = match kind {
+        sniff::Kind::Matroska(file) => return open_matroska(source, file, known),
+        kind => kind,
     };
-    let endless = matches!(&kind, sniff::Kind::Matroska(file) if file.end.is_none());
-    // Matroska's index is at the end, and to look for it there would be an error.
-    let seekable = cut.is_none() || !matches!(kind, sniff::Kind::Matroska(_));
-    let source: Box<dyn MediaSource> = match cut.or(far) {
+    let source: Box<dyn MediaSource> = match known.cut.or(far) {
         _ if matches!(kind, sniff::Kind::Untyped) => {
             let end = length.unwrap_or(0);
             Box::new(Typed::new(source, end, end <= FAR).map_err(|error| Unopened::Failed(error.into()))?)
         }
-        Some(length) => Box::new(Stretched { source, length, seekable }),
+        Some(length) => Box::new(Stretched { source, length, seekable: true }),
         None => Box::new(source),
     };
     let stream = MediaSourceStream::new(source, Default::default());
     let opened = match kind {
-        sniff::Kind::Avi => boxed::<avi::Avi>(stream),
-        sniff::Kind::Elementary => boxed::<elementary::Elementary>(stream),
-        sniff::Kind::Flv => boxed::<flv::Flv>(stream),
-        sniff::Kind::Program => boxed::<program::Program>(stream),
-        sniff::Kind::Transport => boxed::<transport::Transport>(stream),
-        sniff::Kind::Wave => boxed::<wave::Wave>(stream),
+        sniff::Kind::Avi => boxed(stream, avi::Avi::open),
+        sniff::Kind::Elementary => boxed(stream, elementary::Elementary::open),
+        sniff::Kind::Flv => boxed(stream, flv::Flv::open),
+        sniff::Kind::Program => boxed(stream, program::Program::open),
+        sniff::Kind::Transport => boxed(stream, transport::Transport::open),
+        sniff::Kind::Wave => boxed(stream, wave::Wave::open),
         sniff::Kind::Refused(name) => return Err(Unopened::Refused(name)),
-        sniff::Kind::Matroska(file) => probe(stream, known).map(|reader| corrected::named(reader, &file.audio)),
         sniff::Kind::Untyped => IsoMp4Reader::try_new(stream, FormatOptions::default())
             .map(|reader| corrected::movie(Box::new(reader), known.entries)),
-        sniff::Kind::Other => probe(stream, known).map(|reader| corrected::movie(reader, known.entries)),
+        sniff::Kind::Other | sniff::Kind::Matroska(_) => {
+            probe(stream, known).map(|reader| corrected::movie(reader, known.entries))
+        }
     };
-    Ok(Opened { reader: opened.map_err(Unopened::Failed)?, endless })
+    Ok(Opened { reader: opened.map_err(Unopened::Failed)?, endless: false })
+}
+
+fn open_matroska(
+    source: impl MediaSource + 'static,
+    file: matroska::Matroska,
+    known: Known<'_>,
+) -> std::result::Result<Opened, Unopened> {
+    let length = source.byte_len().unwrap_or(0);
+    let endless = file.end.is_none();
+    let cut = file.end.is_some_and(|end| length < end);
+    let source = Shared::new(source);
+    let attempt = |seekable| {
+        let mut source = source.clone();
+        source.seek(SeekFrom::Start(0))?;
+        let source: Box<dyn MediaSource> = match seekable && length <= FAR {
+            true => Box::new(source),
+            false => Box::new(Stretched { source, length: file.end.unwrap_or(length), seekable }),
+        };
+        probe(MediaSourceStream::new(source, Default::default()), known)
+    };
+    // The index and some of the tags are at the end. Where they are not to be found, what is at the start has to do.
+    let opened = if cut { attempt(false) } else { attempt(true).or_else(|_| attempt(false)) };
+    let reader = opened.and_then(|reader| clusters::reader(reader, file)).map_err(Unopened::Failed)?;
+    Ok(Opened { reader, endless })
 }
 
 fn probe(stream: MediaSourceStream<'static>, known: Known<'_>) -> Result<Box<dyn FormatReader>> {
@@ -126,11 +151,16 @@ fn probe(stream: MediaSourceStream<'static>, known: Known<'_>) -> Result<Box<dyn
     symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
 }
 
-fn boxed<D: Demux + 'static>(stream: MediaSourceStream<'static>) -> Result<Box<dyn FormatReader>> {
+/// A reader of ours. `open` may leave the input anywhere.
+fn boxed<D: Demux + 'static>(
+    stream: MediaSourceStream<'static>,
+    open: impl FnOnce(&mut Input<'_>) -> Result<D>,
+) -> Result<Box<dyn FormatReader>> {
     let mut input = Input::new(stream);
-    let demux = D::open(&mut input)?;
+    let demux = open(&mut input)?;
     let media = media_info(&demux);
-    Ok(Box::new(Reader { input, demux, media, metadata: MetadataLog::default(), cut: false }))
+    let (metadata, attachments) = (MetadataLog::default(), Vec::new());
+    Ok(Box::new(Reader { input, demux, media, metadata, attachments, cut: false }))
 }
 
 fn media_info<D: Demux>(demux: &D) -> MediaInfo {
@@ -144,9 +174,6 @@ fn media_info<D: Demux>(demux: &D) -> MediaInfo {
 /// A container's reader.
 trait Demux: Send + Sync + Sized {
     const INFO: FormatInfo;
-
-    /// Finds the tracks. May leave the input anywhere.
-    fn open(input: &mut Input<'_>) -> Result<Self>;
 
     fn tracks(&self) -> &[Track];
 
@@ -168,6 +195,7 @@ struct Reader<'s, D> {
     demux: D,
     media: MediaInfo,
     metadata: MetadataLog,
+    attachments: Vec<Attachment>,
     /// The file ended where it should not; what was read before is still given out.
     cut: bool,
 }
@@ -179,6 +207,10 @@ impl<D: Demux> FormatReader for Reader<'_, D> {
 
     fn media_info(&self) -> &MediaInfo {
         &self.media
+    }
+
+    fn attachments(&self) -> &[Attachment] {
+        &self.attachments
     }
 
     fn metadata(&mut self) -> Metadata<'_> {

@@ -38,37 +38,6 @@ struct Pending {
 impl Demux for Avi {
     const INFO: FormatInfo = info(FORMAT_ID_AVI, "avi", "Audio Video Interleave");
 
-    fn open(input: &mut Input<'_>) -> Result<Self> {
-        let mut avi =
-            Self { tracks: Vec::new(), streams: Vec::new(), seconds: None, current: None, lost: false, ended: false };
-        let mut pending = None;
-        for _ in 0..MAX_CHUNKS {
-            let head = input.peek(12)?;
-            let (Some(id), Some(size)) = (array(head, 0), le32(head, 4)) else { break };
-            let list: [u8; 4] = array(head, 8).unwrap_or_default();
-            match (&id, &list) {
-                (b"LIST", b"movi" | b"rec ") => {
-                    input.consume(12);
-                    return Ok(avi);
-                }
-                (b"RIFF", _) | (b"LIST", b"hdrl" | b"strl") => input.consume(12),
-                (b"strh" | b"strf", _) => {
-                    input.consume(8);
-                    let body = input.take((size as usize).min(PIECE))?;
-                    let unread = u64::from(size).saturating_sub(body.len() as u64);
-                    input.skip(unread.saturating_add(u64::from(size & 1)))?;
-                    if &id == b"strh" {
-                        pending = Some(stream_header(&body));
-                    } else if let Some(stream) = pending.take() {
-                        avi.add(&stream, &body);
-                    }
-                }
-                _ => input.skip(8 + u64::from(size) + u64::from(size & 1))?,
-            }
-        }
-        Err(Error::DecodeError("avi: no media"))
-    }
-
     fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -113,6 +82,38 @@ impl Demux for Avi {
 }
 
 impl Avi {
+    /// Finds the tracks.
+    pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
+        let mut avi =
+            Self { tracks: Vec::new(), streams: Vec::new(), seconds: None, current: None, lost: false, ended: false };
+        let mut pending = None;
+        for _ in 0..MAX_CHUNKS {
+            let head = input.peek(12)?;
+            let (Some(id), Some(size)) = (array(head, 0), le32(head, 4)) else { break };
+            let list: [u8; 4] = array(head, 8).unwrap_or_default();
+            match (&id, &list) {
+                (b"LIST", b"movi" | b"rec ") => {
+                    input.consume(12);
+                    return Ok(avi);
+                }
+                (b"RIFF", _) | (b"LIST", b"hdrl" | b"strl") => input.consume(12),
+                (b"strh" | b"strf", _) => {
+                    input.consume(8);
+                    let body = input.take((size as usize).min(PIECE))?;
+                    let unread = u64::from(size).saturating_sub(body.len() as u64);
+                    input.skip(unread.saturating_add(u64::from(size & 1)))?;
+                    if &id == b"strh" {
+                        pending = Some(stream_header(&body));
+                    } else if let Some(stream) = pending.take() {
+                        avi.add(&stream, &body);
+                    }
+                }
+                _ => input.skip(8 + u64::from(size) + u64::from(size & 1))?,
+            }
+        }
+        Err(Error::DecodeError("avi: no media"))
+    }
+
     fn add(&mut self, stream: &Pending, format: &[u8]) {
         let index = self.streams.len();
         if index >= MAX_TRACKS {

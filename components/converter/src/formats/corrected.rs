@@ -1,14 +1,14 @@
-//! Symphonia's readers, with the audio tracks put right that they cannot tell.
+//! Symphonia's reader of MP4 and QuickTime files, with the audio tracks put right that it cannot tell.
 //!
-//! In QuickTime files they know neither ALAC nor G.711; MPEG-4 has one number for all layers of MPEG audio; and a codec
+//! In QuickTime files it knows neither ALAC nor G.711; MPEG-4 has one number for all layers of MPEG audio; and a codec
 //! that Symphonia does not know leaves a track of unknown type, which could not be refused by name.
 
 use std::collections::VecDeque;
 
 use symphonia::core::audio::{Channels, Position};
 use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Result;
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
 use symphonia::core::formats::{Attachment, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track};
@@ -41,19 +41,6 @@ pub(super) fn movie(inner: Box<dyn FormatReader>, entries: &[(u32, Vec<u8>)]) ->
         }
     }
     reader.find_layers();
-    Box::new(reader)
-}
-
-/// Names the codecs of audio tracks of which nothing else is known.
-pub(super) fn named(inner: Box<dyn FormatReader>, audio: &[(u32, AudioCodecId)]) -> Box<dyn FormatReader> {
-    let mut reader = Corrected { tracks: inner.tracks().to_vec(), inner, held: VecDeque::new() };
-    for track in reader.tracks.iter_mut().filter(|track| track.codec_params.is_none()) {
-        if let Some((_, id)) = audio.iter().find(|(number, _)| *number == track.id) {
-            let mut params = AudioCodecParameters::new();
-            params.for_codec(*id);
-            track.codec_params = Some(CodecParameters::Audio(params));
-        }
-    }
     Box::new(reader)
 }
 

@@ -58,36 +58,8 @@ fn tag_length(head: &[u8]) -> u64 {
 }
 
 impl Elementary {
-    fn frame(&mut self, input: &mut Input<'_>) -> Result<Option<Frame>> {
-        loop {
-            if let Some(frame) = self.splitter.next() {
-                return Ok(Some(frame));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            match input.take(PIECE)? {
-                piece if piece.is_empty() => {
-                    self.ended = true;
-                    self.splitter.end();
-                }
-                piece => self.splitter.push(&piece, None),
-            }
-        }
-    }
-
-    fn packet(&mut self, frame: Frame) -> Packet {
-        let ticks = u64::from(frame.header.samples) * u64::from(self.rate) / u64::from(frame.header.rate.max(1));
-        let time = Timestamp::new(i64::try_from(self.time).unwrap_or(i64::MAX));
-        self.time = self.time.saturating_add(ticks);
-        Packet::new(TRACK, time, Duration::new(ticks), frame.data)
-    }
-}
-
-impl Demux for Elementary {
-    const INFO: FormatInfo = info(FORMAT_ID_ADTS, "es", "Elementary stream");
-
-    fn open(input: &mut Input<'_>) -> Result<Self> {
+    /// Finds the tracks.
+    pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
         let none = Error::DecodeError("es: no frames");
         let head = input.peek(PROBE as usize)?;
         let start = tag_length(head);
@@ -122,6 +94,35 @@ impl Demux for Elementary {
         input.seek(stream.start)?;
         Ok(Self { splitter: splitter.renewed(), time: 0, ended: false, seconds, ..stream })
     }
+
+    fn frame(&mut self, input: &mut Input<'_>) -> Result<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.splitter.next() {
+                return Ok(Some(frame));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match input.take(PIECE)? {
+                piece if piece.is_empty() => {
+                    self.ended = true;
+                    self.splitter.end();
+                }
+                piece => self.splitter.push(&piece, None),
+            }
+        }
+    }
+
+    fn packet(&mut self, frame: Frame) -> Packet {
+        let ticks = u64::from(frame.header.samples) * u64::from(self.rate) / u64::from(frame.header.rate.max(1));
+        let time = Timestamp::new(i64::try_from(self.time).unwrap_or(i64::MAX));
+        self.time = self.time.saturating_add(ticks);
+        Packet::new(TRACK, time, Duration::new(ticks), frame.data)
+    }
+}
+
+impl Demux for Elementary {
+    const INFO: FormatInfo = info(FORMAT_ID_ADTS, "es", "Elementary stream");
 
     fn tracks(&self) -> &[Track] {
         &self.tracks

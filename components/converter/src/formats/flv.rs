@@ -58,60 +58,6 @@ enum Sound<'a> {
 impl Demux for Flv {
     const INFO: FormatInfo = info(FORMAT_ID_FLV, "flv", "Flash Video");
 
-    fn open(input: &mut Input<'_>) -> Result<Self> {
-        let head = input.peek(9)?;
-        let offset = be32(head, 5).ok_or(Error::DecodeError("flv: header"))?;
-        let mut flv = Self {
-            tracks: Vec::new(),
-            start: u64::from(offset).clamp(9, 4096) + 4,
-            seconds: None,
-            kind: None,
-            splitter: None,
-            time: 0,
-            lost: false,
-            ended: false,
-        };
-        input.seek(flv.start)?;
-        let mut has_video = false;
-        for _ in 0..MAX_TAGS {
-            let Ok(Some(tag)) = flv.tag(input) else { break };
-            match tag.kind {
-                AUDIO => {
-                    let body = input.take(tag.size)?;
-                    if let Some(params) = flv.recognise(&body) {
-                        let base = TimeBase::try_from_recip(1000).ok_or(Error::DecodeError("flv: time base"))?;
-                        flv.splitter = match params.codec {
-                            codec::CODEC_ID_MP3 => Some(Splitter::new(Coding::Mpeg)),
-                            codec::CODEC_ID_AC3 | codec::CODEC_ID_EAC3 => Some(Splitter::new(Coding::Ac3)),
-                            _ => None,
-                        };
-                        flv.tracks.push(audio_track(TRACK, params, base, None));
-                        break;
-                    }
-                }
-                SCRIPT => {
-                    let body = input.take(tag.size)?;
-                    flv.seconds = flv.seconds.or_else(|| duration(&body));
-                }
-                kind => {
-                    has_video |= kind == VIDEO;
-                    if input.skip(tag.size as u64).is_err() {
-                        break;
-                    }
-                }
-            }
-            let again = input.peek(4)?.len();
-            input.consume(again);
-        }
-        if has_video || flv.tracks.is_empty() {
-            flv.tracks.push(video_track(TRACK + 1));
-        }
-        flv.ended = false;
-        flv.lost = false;
-        input.seek(flv.start)?;
-        Ok(flv)
-    }
-
     fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -167,6 +113,61 @@ impl Demux for Flv {
 }
 
 impl Flv {
+    /// Finds the tracks.
+    pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
+        let head = input.peek(9)?;
+        let offset = be32(head, 5).ok_or(Error::DecodeError("flv: header"))?;
+        let mut flv = Self {
+            tracks: Vec::new(),
+            start: u64::from(offset).clamp(9, 4096) + 4,
+            seconds: None,
+            kind: None,
+            splitter: None,
+            time: 0,
+            lost: false,
+            ended: false,
+        };
+        input.seek(flv.start)?;
+        let mut has_video = false;
+        for _ in 0..MAX_TAGS {
+            let Ok(Some(tag)) = flv.tag(input) else { break };
+            match tag.kind {
+                AUDIO => {
+                    let body = input.take(tag.size)?;
+                    if let Some(params) = flv.recognise(&body) {
+                        let base = TimeBase::try_from_recip(1000).ok_or(Error::DecodeError("flv: time base"))?;
+                        flv.splitter = match params.codec {
+                            codec::CODEC_ID_MP3 => Some(Splitter::new(Coding::Mpeg)),
+                            codec::CODEC_ID_AC3 | codec::CODEC_ID_EAC3 => Some(Splitter::new(Coding::Ac3)),
+                            _ => None,
+                        };
+                        flv.tracks.push(audio_track(TRACK, params, base, None));
+                        break;
+                    }
+                }
+                SCRIPT => {
+                    let body = input.take(tag.size)?;
+                    flv.seconds = flv.seconds.or_else(|| duration(&body));
+                }
+                kind => {
+                    has_video |= kind == VIDEO;
+                    if input.skip(tag.size as u64).is_err() {
+                        break;
+                    }
+                }
+            }
+            let again = input.peek(4)?.len();
+            input.consume(again);
+        }
+        if has_video || flv.tracks.is_empty() {
+            flv.tracks.push(video_track(TRACK + 1));
+        }
+        flv.ended = false;
+        flv.lost = false;
+        input.seek(flv.start)?;
+        Ok(flv)
+    }
+
     /// The next tag's header. None at the end, and where none was found.
     fn tag(&mut self, input: &mut Input<'_>) -> Result<Option<Tag>> {
         let head = input.peek(11)?;

@@ -1,12 +1,12 @@
-//! The little of Matroska (RFC 8794, RFC 9559) that Symphonia's reader does not say: whether the file is whole, and
-//! which codec a track has that it has no decoder for.
+//! The little of Matroska (RFC 8794, RFC 9559) that Symphonia's reader does not say: whether the file is whole, which
+//! codec a track has that it does not know, and what a track's blocks leave out.
 
 use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, CODEC_ID_NULL_AUDIO};
+use symphonia::core::codecs::audio::{AudioCodecParameters, CODEC_ID_NULL_AUDIO};
 
-use super::bytes::{be32, le16, u8_at};
+use super::bytes::{be32, u8_at};
 use super::names;
-use super::waveform::codec_of_tag;
+use super::waveform::Waveform;
 
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -16,15 +16,51 @@ const NUMBER: u64 = 0xd7;
 const TYPE: u64 = 0x83;
 const CODEC: u64 = 0x86;
 const PRIVATE: u64 = 0x63a2;
+const DEFAULT_DURATION: u64 = 0x23_e383;
+const DELAY: u64 = 0x56aa;
+const INFO: u64 = 0x1549_a966;
+const SCALE: u64 = 0x2a_d7b1;
+const ENCODINGS: u64 = 0x6d80;
+const ENCODING: u64 = 0x6240;
+const COMPRESSION: u64 = 0x5034;
+const ALGORITHM: u64 = 0x4254;
+const SETTINGS: u64 = 0x4255;
 const CLUSTER: u64 = 0x1f43_b675;
 
 /// What the start of a file says.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Matroska {
+    /// Where the segment's content begins.
+    pub(super) start: u64,
     /// Where the file should end, if it says that.
     pub(super) end: Option<u64>,
-    /// The audio tracks' numbers and codecs.
-    pub(super) audio: Vec<(u32, AudioCodecId)>,
+    /// Nanoseconds per tick.
+    pub(super) scale: u64,
+    pub(super) audio: Vec<Audio>,
+}
+
+/// What is said about an audio track.
+#[derive(Debug)]
+pub(super) struct Audio {
+    pub(super) number: u32,
+    /// Of codecs that Symphonia does not know, or those that it knows only by another name.
+    pub(super) params: AudioCodecParameters,
+    /// Samples per second.
+    pub(super) rate: u32,
+    /// Nanoseconds of every frame.
+    pub(super) duration: Option<u64>,
+    /// Nanoseconds at the start that are not meant to be heard.
+    pub(super) delay: u64,
+    /// Bytes that all frames begin with and that were left out.
+    pub(super) prefix: Vec<u8>,
+}
+
+impl Audio {
+    /// Nothing but its number is known.
+    pub(super) fn new(number: u32) -> Self {
+        let params = AudioCodecParameters::new();
+        Self { number, params, rate: 1, duration: None, delay: 0, prefix: Vec::new() }
+    }
 }
 
 /// None if it is not such a file.
@@ -39,27 +75,49 @@ pub(super) fn read(head: &[u8]) -> Option<Matroska> {
     }
     let (size, at) = self::size(head, segment.checked_add(4)?)?;
     let end = size.map(|size| size.saturating_add(at as u64));
-    let mut matroska = Matroska { end, audio: Vec::new() };
+    let mut matroska = Matroska { start: at as u64, end, scale: 1_000_000, audio: Vec::new() };
     for (id, body) in Elements(head.get(at..)?).take_while(|(id, _)| *id != CLUSTER) {
         if id == TRACKS {
             let tracks = Elements(body).filter(|(id, _)| *id == TRACK);
             matroska.audio.extend(tracks.filter_map(|(_, track)| audio(track)));
+        } else if id == INFO {
+            let scale = Elements(body).find(|(id, _)| *id == SCALE).map(|(_, body)| number(body));
+            matroska.scale = scale.filter(|scale| *scale > 0).unwrap_or(matroska.scale);
         }
     }
     Some(matroska)
 }
 
-fn audio(track: &[u8]) -> Option<(u32, AudioCodecId)> {
+fn audio(track: &[u8]) -> Option<Audio> {
     let child = |wanted| Elements(track).find(|(id, _)| *id == wanted).map(|(_, body)| body);
-    let number = |body: &[u8]| body.iter().fold(0_u32, |value, byte| value << 8 | u32::from(*byte));
     if child(TYPE).map(number) != Some(2) {
         return None;
     }
     let name = child(CODEC)?;
+    // Microsoft's description says it all.
+    let described = child(PRIVATE).filter(|_| name.starts_with(b"A_MS/ACM")).and_then(Waveform::parse);
+    let params = described.map_or_else(|| named(name), |described| described.params);
+    Some(Audio {
+        params,
+        duration: child(DEFAULT_DURATION).map(number).filter(|duration| *duration > 0),
+        delay: child(DELAY).map_or(0, number),
+        prefix: child(ENCODINGS).and_then(prefix).unwrap_or_default().to_vec(),
+        ..Audio::new(u32::try_from(number(child(NUMBER)?)).ok()?)
+    })
+}
+
+/// What was left out of all frames; none if they are as they were, or compressed in another way.
+fn prefix(encodings: &[u8]) -> Option<&[u8]> {
+    let child = |body, wanted| Elements(body).find(|(id, _)| *id == wanted).map(|(_, body)| body);
+    let compression = child(child(encodings, ENCODING)?, COMPRESSION)?;
+    child(compression, ALGORITHM).filter(|algorithm| number(algorithm) == 3)?;
+    child(compression, SETTINGS)
+}
+
+/// The codec of a track that Symphonia does not know.
+fn named(name: &[u8]) -> AudioCodecParameters {
     let starts = |with: &[u8]| name.starts_with(with);
-    let id = if starts(b"A_MS/ACM") {
-        child(PRIVATE).and_then(|private| le16(private, 0)).map_or(CODEC_ID_NULL_AUDIO, codec_of_tag)
-    } else if starts(b"A_REAL") {
+    let id = if starts(b"A_REAL") {
         codec::CODEC_ID_RA10
     } else if starts(b"A_DTS") {
         codec::CODEC_ID_DCA
@@ -74,20 +132,33 @@ fn audio(track: &[u8]) -> Option<(u32, AudioCodecId)> {
     } else {
         CODEC_ID_NULL_AUDIO
     };
-    Some((number(child(NUMBER)?), id))
+    let mut params = AudioCodecParameters::new();
+    params.for_codec(id);
+    params
+}
+
+/// An unsigned number; of a signed one, negative numbers are the greatest.
+pub(super) fn number(body: &[u8]) -> u64 {
+    body.iter().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// An element's number, and what is behind it.
+pub(super) fn id_at(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let length = u8_at(bytes, at)?.leading_zeros() as usize + 1;
+    let end = at.checked_add(length)?;
+    let id = bytes.get(at..end).filter(|_| length <= 4)?;
+    Some((number(id), end))
 }
 
 /// The elements side by side in a body; one of unknown size, or that reaches behind the end, is the last.
-struct Elements<'a>(&'a [u8]);
+pub(super) struct Elements<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Elements<'a> {
     type Item = (u64, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let length = u8_at(self.0, 0)?.leading_zeros() as usize + 1;
-        let id = self.0.get(..length).filter(|_| length <= 4)?;
-        let id = id.iter().fold(0_u64, |id, byte| id << 8 | u64::from(*byte));
-        let (size, at) = size(self.0, length)?;
+        let (id, at) = id_at(self.0, 0)?;
+        let (size, at) = size(self.0, at)?;
         let rest = self.0.get(at..)?;
         let size = size.and_then(|size| usize::try_from(size).ok()).unwrap_or(rest.len()).min(rest.len());
         let (body, rest) = rest.split_at_checked(size)?;
@@ -97,12 +168,12 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 /// A size, which may be unknown, and what is behind it.
-fn size(bytes: &[u8], at: usize) -> Option<(Option<u64>, usize)> {
+pub(super) fn size(bytes: &[u8], at: usize) -> Option<(Option<u64>, usize)> {
     let length = u8_at(bytes, at)?.leading_zeros() as usize + 1;
     let end = at.checked_add(length)?;
     let digits = bytes.get(at..end).filter(|_| length <= 8)?;
     let mask = (1 << (7 * length)) - 1;
-    let value = digits.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)) & mask;
+    let value = number(digits) & mask;
     Some(((value != mask).then_some(value), end))
 }
 
@@ -113,15 +184,20 @@ mod tests {
     #[test]
     fn the_end_and_the_tracks_are_found() {
         let live = b"\x1a\x45\xdf\xa3\x82..\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff";
-        assert_eq!(read(live), Some(Matroska::default()));
-        let audio = b"\xae\x8f\xd7\x81\x05\x83\x81\x02\x86\x87A_DTS\0\0";
+        let found = read(live).expect("the file");
+        assert_eq!((found.start, found.end, found.scale, found.audio.len()), (19, None, 1_000_000, 0));
+        let audio = b"\xae\xa4\xd7\x81\x05\x83\x81\x02\x86\x87A_DTS\0\0\x56\xaa\x81\x09\
+                      \x6d\x80\x8e\x62\x40\x8b\x50\x34\x88\x42\x54\x81\x03\x42\x55\x81\x7f";
         let video = b"\xae\x86\xd7\x81\x01\x83\x81\x01";
         let mut file = b"\x1a\x45\xdf\xa3\x82..\x18\x53\x80\x67\x40\xff\x16\x54\xae\x6b".to_vec();
         file.push(0x80 | (audio.len() + video.len()) as u8);
         file.extend_from_slice(video);
         file.extend_from_slice(audio);
         let found = read(&file).expect("the file");
-        assert_eq!(found, Matroska { end: Some(13 + 255), audio: vec![(5, codec::CODEC_ID_DCA)] });
-        assert_eq!(read(b"RIFF"), None);
+        assert_eq!((found.start, found.end, found.audio.len()), (13, Some(13 + 255), 1));
+        let track = &found.audio[0];
+        assert_eq!((track.number, track.params.codec, track.delay), (5, codec::CODEC_ID_DCA, 9));
+        assert_eq!(track.prefix, [0x7f]);
+        assert!(read(b"RIFF").is_none());
     }
 }

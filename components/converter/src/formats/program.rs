@@ -51,33 +51,6 @@ struct Pcm {
 impl Demux for Program {
     const INFO: FormatInfo = info(FormatId::new(FourCc::new(*b"mpps")), "mpegps", "MPEG program stream");
 
-    fn open(input: &mut Input<'_>) -> Result<Self> {
-        let mut program = Self::empty();
-        loop {
-            match program.next(input) {
-                Ok(None) => break,
-                Ok(Some(_)) | Err(Error::ResetRequired | Error::DecodeError(_)) => {}
-                Err(error) if matches!(&error, Error::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof) => {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-            let any = program.streams.known().1 || !program.pcm.is_empty();
-            if input.position() > if any { PROBE.0 } else { PROBE.1 } {
-                break;
-            }
-        }
-        input.seek(0)?;
-        program.pcm.iter_mut().for_each(|(.., passed)| *passed = 0);
-        Ok(Self {
-            tracks: program.all_tracks(),
-            streams: program.streams.renewed(),
-            lost: false,
-            ended: false,
-            ..program
-        })
-    }
-
     fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -107,6 +80,34 @@ impl Demux for Program {
 }
 
 impl Program {
+    /// Finds the tracks.
+    pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
+        let mut program = Self::empty();
+        loop {
+            match program.next(input) {
+                Ok(None) => break,
+                Ok(Some(_)) | Err(Error::ResetRequired | Error::DecodeError(_)) => {}
+                Err(error) if matches!(&error, Error::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof) => {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+            let any = program.streams.known().1 || !program.pcm.is_empty();
+            if input.position() > if any { PROBE.0 } else { PROBE.1 } {
+                break;
+            }
+        }
+        input.seek(0)?;
+        program.pcm.iter_mut().for_each(|(.., passed)| *passed = 0);
+        Ok(Self {
+            tracks: program.all_tracks(),
+            streams: program.streams.renewed(),
+            lost: false,
+            ended: false,
+            ..program
+        })
+    }
+
     fn empty() -> Self {
         Self {
             tracks: Vec::new(),

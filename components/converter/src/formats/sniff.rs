@@ -9,7 +9,7 @@ use crate::edits;
 /// Bytes looked at.
 const HEAD: u64 = 64 * 1024;
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Kind {
     Avi,
     Flv,
@@ -88,21 +88,21 @@ mod tests {
 
     #[test]
     fn files_are_known_by_their_first_bytes() {
-        assert_eq!(of(b"RIFF\0\0\0\0AVI LIST"), Kind::Avi);
-        assert_eq!(of(b"RIFF\0\0\0\0WAVEfmt "), Kind::Other);
-        assert_eq!(of(b"FLV\x01\x05"), Kind::Flv);
-        assert_eq!(of(b"\0\0\x01\xba\x44"), Kind::Program);
-        assert_eq!(of(b"#!AMR\n"), Kind::Refused("AMR"));
-        assert_eq!(of(b"\0\0\0\x08wide\0\0\0\x08mdat"), Kind::Untyped);
-        assert_eq!(of(b"Dear skipper,"), Kind::Other);
-        assert_eq!(of(b""), Kind::Other);
+        assert!(matches!(of(b"RIFF\0\0\0\0AVI LIST"), Kind::Avi));
+        assert!(matches!(of(b"RIFF\0\0\0\0WAVEfmt "), Kind::Other));
+        assert!(matches!(of(b"FLV\x01\x05"), Kind::Flv));
+        assert!(matches!(of(b"\0\0\x01\xba\x44"), Kind::Program));
+        assert!(matches!(of(b"#!AMR\n"), Kind::Refused("AMR")));
+        assert!(matches!(of(b"\0\0\0\x08wide\0\0\0\x08mdat"), Kind::Untyped));
+        assert!(matches!(of(b"Dear skipper,"), Kind::Other));
+        assert!(matches!(of(b""), Kind::Other));
         for (stride, lead) in [(188, 0), (192, 4), (204, 0), (188, 77)] {
             let mut head = vec![0; lead];
             for _ in 0..20 {
                 head.push(0x47);
                 head.extend(std::iter::repeat_n(1, stride - 1));
             }
-            assert_eq!(of(&head), Kind::Transport, "{stride}");
+            assert!(matches!(of(&head), Kind::Transport), "{stride}");
         }
     }
 }

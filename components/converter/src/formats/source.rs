@@ -1,8 +1,50 @@
 //! Files told to Symphonia as other than they are, where it refuses them and reads them well otherwise.
 
 use std::io::{Read, Result, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use symphonia::core::io::MediaSource;
+
+/// A source for several attempts, one after the other.
+pub(super) struct Shared<S>(Arc<Mutex<S>>);
+
+impl<S> Shared<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self(Arc::new(Mutex::new(source)))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut S) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Read> Read for Shared<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.with(|source| source.read(buffer))
+    }
+}
+
+impl<S: Seek> Seek for Shared<S> {
+    fn seek(&mut self, to: SeekFrom) -> Result<u64> {
+        self.with(|source| source.seek(to))
+    }
+}
+
+impl<S: MediaSource> MediaSource for Shared<S> {
+    fn is_seekable(&self) -> bool {
+        self.with(|source| source.is_seekable())
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        self.with(|source| source.byte_len())
+    }
+}
 
 /// A cut file, as long as it says it is: parts that reach behind a file's end are refused.
 pub(super) struct Stretched<S> {

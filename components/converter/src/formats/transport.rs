@@ -86,24 +86,6 @@ enum State {
 impl Demux for Transport {
     const INFO: FormatInfo = info(FormatId::new(FourCc::new(*b"mpts")), "mpegts", "MPEG transport stream");
 
-    fn open(input: &mut Input<'_>) -> Result<Self> {
-        let (start, stride) = layout(input.peek(64 * 1024)?).ok_or(Error::DecodeError("mpegts: no packets"))?;
-        let mut probe = Self::new(start as u64, stride);
-        // Without a table, streams are taken for what they look like.
-        for has_tables in [true, false] {
-            probe = Self { has_tables, ..Self::new(start as u64, stride) };
-            input.seek(probe.start)?;
-            probe.find_tracks(input)?;
-            if probe.streams.known().1 || probe.has_video {
-                break;
-            }
-        }
-        probe.tracks = probe.all_tracks();
-        input.seek(probe.start)?;
-        probe.rewind();
-        Ok(probe)
-    }
-
     fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -130,6 +112,25 @@ impl Demux for Transport {
 }
 
 impl Transport {
+    /// Finds the tracks.
+    pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
+        let (start, stride) = layout(input.peek(64 * 1024)?).ok_or(Error::DecodeError("mpegts: no packets"))?;
+        let mut probe = Self::new(start as u64, stride);
+        // Without a table, streams are taken for what they look like.
+        for has_tables in [true, false] {
+            probe = Self { has_tables, ..Self::new(start as u64, stride) };
+            input.seek(probe.start)?;
+            probe.find_tracks(input)?;
+            if probe.streams.known().1 || probe.has_video {
+                break;
+            }
+        }
+        probe.tracks = probe.all_tracks();
+        input.seek(probe.start)?;
+        probe.rewind();
+        Ok(probe)
+    }
+
     fn new(start: u64, stride: usize) -> Self {
         let programs = Pid { role: Role::Programs(Section::default()), counter: None };
         Self {

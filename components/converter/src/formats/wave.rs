@@ -47,35 +47,6 @@ pub(super) fn is_unusual(head: &[u8]) -> bool {
 impl Demux for Wave {
     const INFO: FormatInfo = info(FORMAT_ID_WAVE, "wave", "Waveform Audio File Format");
 
-    fn open(input: &mut Input<'_>) -> Result<Self> {
-        input.skip(12)?;
-        let mut long = None;
-        let mut waveform = None;
-        for _ in 0..MAX_CHUNKS {
-            let head = input.peek(24)?;
-            let (Some(id), Some(size)) = (array(head, 0), le32(head, 4)) else { break };
-            match &id {
-                b"ds64" => long = array(head, 16).map(u64::from_le_bytes),
-                b"fmt " => {
-                    waveform = Waveform::parse(input.peek(8 + size.min(4096) as usize)?.get(8..).unwrap_or_default())
-                }
-                b"data" => {
-                    input.consume(8);
-                    let Some(waveform) = waveform else { break };
-                    let left = match size {
-                        u32::MAX => long,
-                        0 => None,
-                        size => Some(u64::from(size)),
-                    };
-                    return Self::new(waveform, left);
-                }
-                _ => {}
-            }
-            input.skip(8 + u64::from(size) + u64::from(size & 1))?;
-        }
-        Err(Error::DecodeError("wave: no sound"))
-    }
-
     fn tracks(&self) -> &[Track] {
         &self.tracks
     }
@@ -114,6 +85,36 @@ impl Demux for Wave {
 }
 
 impl Wave {
+    /// Finds the tracks.
+    pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
+        input.skip(12)?;
+        let mut long = None;
+        let mut waveform = None;
+        for _ in 0..MAX_CHUNKS {
+            let head = input.peek(24)?;
+            let (Some(id), Some(size)) = (array(head, 0), le32(head, 4)) else { break };
+            match &id {
+                b"ds64" => long = array(head, 16).map(u64::from_le_bytes),
+                b"fmt " => {
+                    waveform = Waveform::parse(input.peek(8 + size.min(4096) as usize)?.get(8..).unwrap_or_default())
+                }
+                b"data" => {
+                    input.consume(8);
+                    let Some(waveform) = waveform else { break };
+                    let left = match size {
+                        u32::MAX => long,
+                        0 => None,
+                        size => Some(u64::from(size)),
+                    };
+                    return Self::new(waveform, left);
+                }
+                _ => {}
+            }
+            input.skip(8 + u64::from(size) + u64::from(size & 1))?;
+        }
+        Err(Error::DecodeError("wave: no sound"))
+    }
+
     fn new(waveform: Waveform, left: Option<u64>) -> Result<Self> {
         let base = TimeBase::try_from_recip(waveform.rate).ok_or(Error::DecodeError("wave: sample rate"))?;
         let seconds = match waveform.packing {

@@ -103,11 +103,6 @@ fn coding(tag: u16, channels: u16, align: u16, bits: u16) -> (AudioCodecId, Pack
     }
 }
 
-/// The codec that a format tag means, of those that need no more to be known.
-pub(super) fn codec_of_tag(tag: u16) -> AudioCodecId {
-    coding(tag, 1, 0, 0).0
-}
-
 /// Makes the packets of one stream, timed by the samples that went before.
 pub(super) struct Packets {
     track: u32,

@@ -100,6 +100,27 @@ const CASES: &[Case] = &[
         known: true,
     },
     Case {
+        file: "holes.mkv",
+        options: &[VIDEO[0], VIDEO[1], "-c:a", "aac", "-cluster_time_limit", "200"],
+        damage: holes,
+        expected: Warning::Gaps,
+        known: true,
+    },
+    Case {
+        file: "splices.mkv",
+        options: &[VIDEO[0], VIDEO[1], "-c:a", "libmp3lame", "-cluster_time_limit", "200"],
+        damage: splices,
+        expected: Warning::EndsEarly,
+        known: true,
+    },
+    Case {
+        file: "live.webm",
+        options: &["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus", "-live", "1"],
+        damage: holes,
+        expected: Warning::Gaps,
+        known: true,
+    },
+    Case {
         file: "holes.avi",
         options: &[VIDEO[0], VIDEO[1], "-c:a", "libmp3lame"],
         damage: splices,
