@@ -115,6 +115,9 @@ impl Audio {
             Some(edited) if container == FORMAT_ID_ISOMP4 => {
                 Heard::Ranges(edited.played.iter().map(|ticks| in_samples(ticks, edited.timescale, rate)).collect())
             }
+            None if container == FORMAT_ID_ISOMP4 && track.priming.is_none() && movie.gapless.is_some() => {
+                Heard::Ranges(movie.gapless.into_iter().collect())
+            }
             _ if container == FORMAT_ID_MKV || track.priming.is_some() => Heard::Positive,
             _ => Heard::All,
         };

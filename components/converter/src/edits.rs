@@ -13,6 +13,8 @@ const MAX_BOXES: u32 = 10_000;
 /// Boxes looked at behind the one that has it all: enough to see whether the media is there to its end, without
 /// walking over the thousands of a fragmented file.
 const BOXES_BEHIND: u32 = 16;
+/// Bytes of a tag that is looked at.
+const MAX_TAG: u64 = 512;
 /// Bytes of a description of how a track is coded.
 const MAX_SAMPLE_ENTRY: u64 = 4096;
 /// Tracks taken into account.
@@ -40,6 +42,8 @@ pub struct Movie {
     pub languages: Vec<(u32, String)>,
     /// The bodies of the boxes `stsd`, which say how a track is coded, by the tracks' numbers.
     pub entries: Vec<(u32, Vec<u8>)>,
+    /// Which samples are heard, as iTunes says it (`iTunSMPB`) of files without edit lists.
+    pub gapless: Option<Range<u64>>,
     /// Where the file should end, if a box reaches behind its end.
     pub cut: Option<u64>,
 }
@@ -65,6 +69,7 @@ struct Walk {
     boxes: u32,
     movie_timescale: u32,
     tracks: Vec<Raw>,
+    gapless: Option<Range<u64>>,
     cut: Option<u64>,
 }
 
@@ -95,7 +100,7 @@ pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
     walk.children(source, 0, end, 0)?;
     let movie_timescale = walk.movie_timescale;
     let tracks = walk.tracks.iter().filter_map(|raw| played(raw, movie_timescale)).collect();
-    let mut movie = Movie { tracks, cut: walk.cut, ..Movie::default() };
+    let mut movie = Movie { tracks, gapless: walk.gapless, cut: walk.cut, ..Movie::default() };
     for raw in walk.tracks {
         movie.languages.extend(raw.language.map(|language| (raw.id, language)));
         movie.entries.push((raw.id, raw.sample_entry));
@@ -142,8 +147,15 @@ impl Walk {
         depth: u32,
     ) -> io::Result<()> {
         match (depth, &kind) {
-            (0, b"moov") | (2, b"mdia" | b"edts") | (3, b"minf") | (4, b"stbl") => {
+            (0, b"moov") | (1, b"udta") | (2, b"mdia" | b"edts") | (3, b"minf" | b"ilst") | (4, b"stbl") => {
                 self.children(source, body, end, depth + 1)?
+            }
+            // Of a movie, with a version in front.
+            (2, b"meta") => self.children(source, body.saturating_add(4), end, depth + 1)?,
+            (4, b"----") => {
+                let mut tag = Vec::new();
+                source.take(end.saturating_sub(body).min(MAX_TAG)).read_to_end(&mut tag)?;
+                self.gapless = self.gapless.take().or_else(|| gapless(&tag));
             }
             (1, b"trak") if self.tracks.len() < MAX_TRACKS => {
                 self.tracks.push(Raw::default());
@@ -182,6 +194,21 @@ impl Walk {
             change(track);
         }
     }
+}
+
+/// The samples that are heard, from the tag `iTunSMPB`: hexadecimal numbers, the second of them the samples before,
+/// the third those behind, the fourth those that are heard.
+fn gapless(tag: &[u8]) -> Option<Range<u64>> {
+    let behind = |what: &[u8]| {
+        let at = tag.windows(what.len()).position(|window| window == what)?;
+        tag.get(at.checked_add(what.len())?..)
+    };
+    behind(b"iTunSMPB")?;
+    let text = std::str::from_utf8(behind(b"data")?.get(8..)?).ok()?;
+    let mut numbers = text.split_ascii_whitespace().skip(1).map(|number| u64::from_str_radix(number, 16).ok());
+    let (before, length) = (numbers.next()??, numbers.nth(1)??);
+    // A second of delay is more than any encoder has.
+    (before < 65_536 && length > 0).then(|| before..before.saturating_add(length))
 }
 
 /// The field behind creation and modification time, which mvhd, tkhd and mdhd have in common.
@@ -323,6 +350,19 @@ mod tests {
         let mut bytes = movie(&[0, 0]);
         bytes.truncate(60);
         assert!(read(&mut Cursor::new(bytes))?.cut.is_some_and(|end| end > 60));
+        Ok(())
+    }
+
+    #[test]
+    fn itunes_says_what_is_heard() -> io::Result<()> {
+        let data = [&[0; 8][..], b" 00000000 00000840 000001C2 00000000001F0E7E 00000000 00000000"].concat();
+        let tag =
+            [boxed(b"mean", b"\0\0\0\0com.apple.iTunes"), boxed(b"name", b"\0\0\0\0iTunSMPB"), boxed(b"data", &data)];
+        let meta = [&[0; 4][..], &boxed(b"ilst", &boxed(b"----", &tag.concat()))].concat();
+        let moov = boxed(b"moov", &boxed(b"udta", &boxed(b"meta", &meta)));
+        let found = read(&mut Cursor::new([boxed(b"ftyp", b"M4A "), moov].concat()))?;
+        assert_eq!(found.gapless, Some(0x840..0x840 + 0x1f_0e7e));
+        assert_eq!(gapless(b"data....iTunSMPB 0 0 0 0"), None);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::kinds::{decode, reference, snr};
-use crate::workshop::Workshop;
+use crate::workshop::{RATE, SECONDS, Workshop};
 
 struct Case {
     file: &'static str,
@@ -116,4 +116,40 @@ fn odd_files_are_heard_as_ffmpeg_hears_them() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// ffmpeg writes no such tag, and of what it says takes only the samples in front.
+#[test]
+fn without_an_edit_list_the_tag_of_itunes_says_what_is_heard() {
+    let workshop = Workshop::new();
+    let length = (SECONDS * RATE) as usize;
+    let path = workshop.make("itunes.m4a", &["-vn", "-c:a", "aac", "-b:a", "192k", "-use_editlist", "0"]);
+    let mut bytes = fs::read(&path).expect("the file");
+    let whole = decode(bytes.clone(), "itunes.m4a").expect("sound").planes[0].len();
+    assert!(whole >= length + 1024, "{whole}");
+    let text = format!(" 00000000 00000400 {:08X} {length:016X} 00000000 00000000", whole - length - 1024);
+    let data = boxed(b"data", &[b"\0\0\0\x01\0\0\0\0", text.as_bytes()].concat());
+    let names = [boxed(b"mean", b"\0\0\0\0com.apple.iTunes"), boxed(b"name", b"\0\0\0\0iTunSMPB"), data].concat();
+    let hdlr = boxed(b"hdlr", b"\0\0\0\0\0\0\0\0mdirappl\0\0\0\0\0\0\0\0\0");
+    let meta = boxed(b"meta", &[b"\0\0\0\0", &hdlr[..], &boxed(b"ilst", &boxed(b"----", &names))].concat());
+    let moov = bytes.windows(4).rposition(|four| four == b"moov").expect("the index") - 4;
+    let mut movie = bytes.split_off(moov);
+    // What ffmpeg says about itself.
+    let old = movie.windows(4).rposition(|four| four == b"udta").expect("its tags");
+    movie[old..old + 4].copy_from_slice(b"free");
+    movie.extend(boxed(b"udta", &meta));
+    let size = u32::try_from(movie.len()).expect("a short one").to_be_bytes();
+    movie[..4].copy_from_slice(&size);
+    bytes.extend(movie);
+    fs::write(&path, &bytes).expect("room");
+    let heard = decode(bytes, "itunes.m4a").expect("sound");
+    assert_eq!(heard.planes[0].len(), length, "not a sample more or less");
+    let wanted = reference(&path, heard.rate, 2);
+    let noise = snr(&wanted, &heard.planes);
+    assert!(noise > 60.0, "{noise}");
+}
+
+fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(body.len() + 8).expect("a short one");
+    [&size.to_be_bytes(), kind.as_slice(), body].concat()
 }
