@@ -1,4 +1,4 @@
-//! Components of Spin's SDKs, 7 and 5, call each interface as programs written for Spin do.
+//! Components of Spin's SDKs, 7, 6 and 5, call each interface as programs written for Spin do.
 
 mod key_value;
 mod redis;

@@ -1,4 +1,4 @@
-//! One store behind seven interfaces.
+//! One store behind six interfaces, called by three SDKs.
 
 use crate::support::fixtures::Fixture;
 
@@ -6,6 +6,10 @@ const CONTENT: &str = r#"
 [[trigger.http]]
 route = "/5/..."
 component = "five"
+
+[[trigger.http]]
+route = "/6/..."
+component = "six"
 
 [[trigger.http]]
 route = "/7/..."
@@ -19,6 +23,10 @@ component = "probe"
 source = "<spin5>"
 key_value_stores = ["default", "shelf"]
 
+[component.six]
+source = "<sdk6>"
+key_value_stores = ["default", "shelf"]
+
 [component.seven]
 source = "<spin7>"
 key_value_stores = ["default", "shelf"]
@@ -29,7 +37,7 @@ key_value_stores = ["shelf"]
 "#;
 
 /// Every interface but our own.
-const INTERFACES: [&str; 5] = ["7/key-value", "5/key-value", "5/key-value-1", "5/draft", "5/draft2"];
+const INTERFACES: [&str; 6] = ["7/key-value", "6/key-value", "5/key-value", "5/key-value-1", "5/draft", "5/draft2"];
 
 #[tokio::test]
 async fn what_is_written_through_one_interface_is_read_through_every_other() {
@@ -100,7 +108,7 @@ async fn a_number_that_is_no_open_store_is_invalid() {
 async fn all_keys_are_listed_however_many() {
     let app = Fixture::start(CONTENT);
     assert_eq!(app.probe("5/draft/set-many/default/-", "2500").await, "ok");
-    for interface in ["7/key-value", "5/key-value"] {
+    for interface in ["7/key-value", "6/key-value", "5/key-value"] {
         assert_eq!(app.probe(&format!("{interface}/count/default/-"), "").await, "2500", "{interface}");
     }
     for interface in INTERFACES {

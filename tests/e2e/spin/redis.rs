@@ -11,11 +11,19 @@ route = "/5/..."
 component = "five"
 
 [[trigger.http]]
+route = "/6/..."
+component = "six"
+
+[[trigger.http]]
 route = "/7/..."
 component = "seven"
 
 [component.five]
 source = "<spin5>"
+allowed_outbound_hosts = ["redis://127.0.0.1:<port>"]
+
+[component.six]
+source = "<sdk6>"
 allowed_outbound_hosts = ["redis://127.0.0.1:<port>"]
 
 [component.seven]
@@ -28,7 +36,7 @@ async fn components_use_the_servers_that_the_manifest_names() {
     let Some(redis) = TcpRedis::start() else { return };
     let app = Fixture::start(&OUTGOING.replace("<port>", &redis.port.to_string()));
     let at = redis.url();
-    for interface in ["7/redis", "5/redis", "5/redis-1"] {
+    for interface in ["7/redis", "6/redis", "5/redis", "5/redis-1"] {
         let call = async |what: &str, body: &str| app.probe(&format!("{interface}/{what}?{at}"), body).await;
         assert_eq!(call("set/key", "value").await, "ok", "{interface}");
         assert_eq!(call("get/key", "").await, "value");
@@ -39,7 +47,7 @@ async fn components_use_the_servers_that_the_manifest_names() {
         assert_eq!(call("del/counter", "").await, "0");
         assert_eq!(call("publish/channel", "hello").await, "ok");
     }
-    for interface in ["7/redis", "5/redis"] {
+    for interface in ["7/redis", "6/redis", "5/redis"] {
         let call = async |what: &str, body: &str| app.probe(&format!("{interface}/{what}?{at}"), body).await;
         assert_eq!(call("get/missing", "").await, "none", "{interface}");
         assert_eq!(call("sadd/set", "a b").await, "2");
@@ -78,7 +86,7 @@ async fn other_servers_are_invalid_addresses() {
         "nonsense".to_owned(),
         String::new(),
     ] {
-        for interface in ["7/redis", "5/redis"] {
+        for interface in ["7/redis", "6/redis", "5/redis"] {
             let answer = app.probe(&format!("{interface}/get/key?{address}"), "").await;
             assert_eq!(answer, "Error::InvalidAddress", "{address}");
         }
@@ -131,12 +139,20 @@ component = "seven"
 
 [[trigger.redis]]
 channel = "both"
+component = "six"
+
+[[trigger.redis]]
+channel = "both"
 component = "five"
 address = "redis://127.0.0.1:{{ port }}/0"
 
 [[trigger.http]]
 route = "/7/..."
 component = "seven"
+
+[component.six]
+source = "<sdk6>"
+key_value_stores = ["default"]
 
 [component.five]
 source = "<spin5>"
@@ -173,6 +189,7 @@ async fn messages_of_a_channel_call_its_components() {
     got("message-hello").await;
     redis.ask(&["PUBLISH", "both", "all"]);
     got("message-all").await;
+    got("message-6-all").await;
     got("legacy-all").await;
     // A message that fails, or traps, costs no other.
     redis.ask(&["PUBLISH", "lobby", "fail"]);

@@ -12,11 +12,19 @@ route = "/5/..."
 component = "five"
 
 [[trigger.http]]
+route = "/6/..."
+component = "six"
+
+[[trigger.http]]
 route = "/7/..."
 component = "seven"
 
 [component.five]
 source = "<spin5>"
+sqlite_databases = ["default"]
+
+[component.six]
+source = "<sdk6>"
 sqlite_databases = ["default"]
 
 [component.seven]
@@ -47,6 +55,15 @@ async fn every_version_of_the_interface_sees_the_same_rows() {
     assert_eq!(read, "number|absent\nValue::Integer(7)|Value::Null\nchanges 0 rowid 0");
     let inserted = app.probe("5/sqlite-3/execute/default", "INSERT INTO kept(number) VALUES (8), (9)").await;
     assert_eq!(inserted, "\nchanges 2 rowid 9");
+    // What one SDK's component inserts, the other's reads.
+    let inserted =
+        app.probe("6/sqlite/execute/default", "INSERT INTO kept VALUES (?, ?, ?, ?)\ni10\nr-1.5\ntsechs\nn").await;
+    assert_eq!(inserted, "\nchanges 1 rowid 10");
+    for interface in ["7/sqlite", "6/sqlite"] {
+        let read = app.probe(&format!("{interface}/execute/default"), "SELECT * FROM kept WHERE number = ?\ni10").await;
+        assert!(read.starts_with("number|half|text|bytes\ni10|r-1.5|tsechs|n\n"), "{interface}: {read}");
+        assert_eq!(app.probe(&format!("{interface}/count/default"), "SELECT * FROM kept").await, "4");
+    }
     // Another label is another database.
     let other = app.probe("7/sqlite/execute/other", "SELECT * FROM kept").await;
     assert_eq!(other, "Error::Io(\"no such table: kept\")");
@@ -55,12 +72,21 @@ async fn every_version_of_the_interface_sees_the_same_rows() {
 #[tokio::test]
 async fn errors_are_those_of_spin() {
     let app = Fixture::start(CONTENT);
-    for path in
-        ["7/sqlite/execute/forbidden", "5/sqlite/execute/other", "5/sqlite-1/execute/other", "5/sqlite-3/execute/other"]
-    {
+    for path in [
+        "7/sqlite/execute/forbidden",
+        "6/sqlite/execute/other",
+        "5/sqlite/execute/other",
+        "5/sqlite-1/execute/other",
+        "5/sqlite-3/execute/other",
+    ] {
         assert_eq!(app.probe(path, "SELECT 1").await, "Error::AccessDenied", "{path}");
     }
-    for path in ["7/sqlite/execute/default", "5/sqlite/execute/default", "5/sqlite-1/execute/default"] {
+    for path in [
+        "7/sqlite/execute/default",
+        "6/sqlite/execute/default",
+        "5/sqlite/execute/default",
+        "5/sqlite-1/execute/default",
+    ] {
         assert_eq!(app.probe(path, "SELECT * FROM test_data").await, "Error::Io(\"no such table: test_data\")");
         assert!(app.probe(path, "SELEC").await.contains("syntax error"));
         assert!(app.probe(path, "SELECT 1; SELECT 2").await.contains("Multiple statements"));

@@ -11,11 +11,19 @@ route = "/5/..."
 component = "five"
 
 [[trigger.http]]
+route = "/6/..."
+component = "six"
+
+[[trigger.http]]
 route = "/7/..."
 component = "seven"
 
 [component.five]
 source = "<spin5>"
+variables = { variable = "{{ application }}" }
+
+[component.six]
+source = "<sdk6>"
 variables = { variable = "{{ application }}" }
 
 [component.seven]
@@ -26,7 +34,7 @@ variables = { variable = "{{ application }}" }
 #[tokio::test]
 async fn variables_are_the_same_through_every_interface() {
     let app = Fixture::start(CONTENT);
-    for interface in ["7/variables", "5/variables", "5/config-1", "5/config-draft", "5/config"] {
+    for interface in ["7/variables", "6/variables", "5/variables", "5/config-1", "5/config-draft", "5/config"] {
         assert_eq!(app.probe(&format!("{interface}/get/variable"), "").await, "value", "{interface}");
         // The application's own are not the component's.
         let undefined = app.probe(&format!("{interface}/get/application"), "").await;
