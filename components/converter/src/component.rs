@@ -21,6 +21,7 @@ use crate::job::{self, Task};
 use crate::loudness::Measured;
 use crate::reason::{Notice, Reason};
 use crate::source::{Fault, Source, Watch};
+use crate::span::Span;
 use record::Record;
 use store::Upload;
 
@@ -139,19 +140,29 @@ async fn handle(id: JobId, attempt: u32) -> Result<(), Stop> {
     };
     // Whatever became of it, its parts are of no more use.
     store::delete(&part_key(id));
-    let ended = match made {
+    let ended = end(&mut record, made);
+    delete_unknown(id, &ended)?;
+    ended
+}
+
+/// Ends the job with its MP3, or with the reason why there is none.
+fn end(record: &mut Record, made: Result<Made, Stop>) -> Result<(), Stop> {
+    match made {
         Ok(made) => record.change(|job| {
             job.finish(now(), made.bytes, made.seconds, made.warning.map(|warning| warning.to_string()));
             job.missing_seconds = made.warning.and_then(|warning| warning.missing);
         }),
         Err(Stop::File(reason)) => record.change(|job| job.fail(now(), reason.to_string())),
         Err(stop) => Err(stop),
-    };
-    // An MP3 that no record knows would stay for ever.
+    }
+}
+
+/// An MP3 that no record knows would stay for ever.
+fn delete_unknown(id: JobId, ended: &Result<(), Stop>) -> Result<(), Stop> {
     if matches!(ended, Err(Stop::Settled)) && Record::load(id)?.is_none() {
         store::delete(&names::blob_key(id));
     }
-    ended
+    Ok(())
 }
 
 fn part_key(id: JobId) -> String {
@@ -164,30 +175,40 @@ fn part_key(id: JobId) -> String {
 /// then copied behind it, which takes a small part of the time of encoding them.
 async fn convert(record: &mut Record) -> Result<Option<Made>, Stop> {
     let id = record.job().id;
-    let key = names::blob_key(id);
-    let Some(video) = store::Video::open(&key)? else {
-        record.refresh()?;
-        return Err(Stop::File(Reason::Gone));
-    };
+    let video = video(record)?;
     let size = video.bytes();
-    let (file_name, choices) = (record.job().file_name.clone(), record.job().choices.clone());
-    let mut settings = settings(&choices);
+    let mut settings = settings(&record.job().choices);
     let mut clock = Clock::start();
-    if choices.loudness.is_some() {
-        measure(record, &mut clock, &video, &mut settings)?;
-    }
-    let source = Source::new(video);
-    let watch = source.watch();
-    let opened = guarded(id, || Conversion::open(source, &file_name, settings));
-    let mut conversion = checked(&watch, opened)?;
+    measure(record, &mut clock, &video, &mut settings)?;
+    let (mut conversion, watch) = open(record, video, settings, Span::WHOLE)?;
     if let Some(plan) = conversion.share(parts::most()) {
         record.share(&plan)?;
         return Ok(None);
     }
     encode(&mut conversion, record, &mut clock, &watch, size, part_key(id)).await?;
     let head = conversion.head()?;
-    let bytes = store::assemble(&[part_key(id)], &key, head, || clock.look(record)).await?;
+    let bytes = store::assemble(&[part_key(id)], &names::blob_key(id), head, || clock.look(record)).await?;
     Ok(Some(Made { bytes, seconds: conversion.seconds(), warning: conversion.warning() }))
+}
+
+/// What is to be converted.
+fn video(record: &mut Record) -> Result<store::Video, Stop> {
+    match store::Video::open(&names::blob_key(record.job().id))? {
+        Some(video) => Ok(video),
+        None => {
+            record.refresh()?;
+            Err(Stop::File(Reason::Gone))
+        }
+    }
+}
+
+/// The conversion of a span of it.
+fn open(record: &Record, video: store::Video, settings: Settings, span: Span) -> Result<(Conversion, Watch), Stop> {
+    let source = Source::new(video);
+    let watch = source.watch();
+    let job = record.job();
+    let opened = guarded(job.id, || Conversion::open_span(source, &job.file_name, settings, span));
+    Ok((checked(&watch, opened)?, watch))
 }
 
 /// Encodes into an object of the store `mp3s`.

@@ -5,18 +5,19 @@ use messages::{ConvertPart, Job, JobId};
 use serde::{Deserialize, Serialize};
 
 use crate::convert::Converted;
+use crate::reason::Notice;
 use crate::span::Span;
 
 /// The least that a part lasts, in seconds: each one costs the opening of the file and some frames in vain.
 const SHORTEST: f64 = 60.0;
 
 /// The parts, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     parts: Vec<Entry>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Entry {
     span: Span,
     percent: u8,
@@ -24,12 +25,12 @@ struct Entry {
 }
 
 /// A part that is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Made {
     /// Its measure.
     pub converted: Converted,
     /// What the owner should know.
-    pub warning: Option<String>,
+    pub warning: Option<Notice>,
 }
 
 impl Plan {
@@ -99,6 +100,7 @@ mod tests {
     use messages::Owner;
 
     use super::*;
+    use crate::reason::Warning;
 
     fn job() -> Job {
         let owner = Owner { id: "o".into(), email: "o@example.org".into() };
@@ -107,7 +109,7 @@ mod tests {
 
     fn made() -> Made {
         let converted = Converted { part: crate::part::Part::default(), samples: None, info: vec![1, 2] };
-        Made { converted, warning: Some("a hole".into()) }
+        Made { converted, warning: Some(Notice { warning: Warning::Gaps, missing: Some(0.5) }) }
     }
 
     #[test]

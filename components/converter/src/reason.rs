@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A fault of the file: trying again does not help. `Display` is what the owner reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -83,7 +85,7 @@ impl fmt::Display for Reason {
 impl std::error::Error for Reason {}
 
 /// What the owner should know about an MP3 that was made nevertheless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Warning {
     /// The file stopped before its announced end.
     EndsEarly,
@@ -104,7 +106,7 @@ impl fmt::Display for Warning {
 }
 
 /// A warning as it is told: with how much is missing, if that is known.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Notice {
     /// What is wrong.
     pub warning: Warning,

@@ -4,12 +4,10 @@
 use messages::{ConvertPart, JobId, names};
 
 use super::record::Record;
-use super::{Clock, Stop, checked, encode, guarded, now, settings, store};
-use crate::convert::{Conversion, Converted};
+use super::{Clock, Made, Stop, delete_unknown, encode, end, open, settings, store, video};
+use crate::convert::Converted;
 use crate::job::{self, Task};
-use crate::plan::{Made, Plan};
-use crate::reason::Reason;
-use crate::source::{Source, Watch};
+use crate::plan::{self, Plan};
 use crate::span::Span;
 
 /// Into how many parts a file is shared at most.
@@ -23,23 +21,20 @@ pub(super) fn most() -> u64 {
 /// Makes a part, and all of the MP3 if it was the last.
 pub(super) async fn handle(message: &ConvertPart, attempt: u32) -> Result<(), Stop> {
     let id = message.job;
-    let ended = match work(message, attempt).await {
-        Ok(false) => return Ok(()),
-        Ok(true) => Ok(()),
-        Err(Stop::File(reason)) => match Record::load(id)? {
-            Some(mut record) => record.change(|job| job.fail(now(), reason.to_string())),
-            None => Err(Stop::Settled),
+    let ended = match Record::load(id)? {
+        None => Err(Stop::Settled),
+        Some(mut record) => match work(&mut record, message, attempt).await {
+            Ok(None) => return Ok(()),
+            Err(Stop::Retry(reason)) => return Err(Stop::Retry(reason)),
+            Ok(Some(made)) => end(&mut record, Ok(made)),
+            Err(stop) => end(&mut record, Err(stop)),
         },
-        Err(Stop::Retry(reason)) => return Err(Stop::Retry(reason)),
-        Err(Stop::Settled) => Err(Stop::Settled),
     };
     // The job is final, or gone: its parts are of no more use, whoever made them.
     for part in 0..message.of {
         store::delete(&part_key(id, part));
     }
-    if matches!(ended, Err(Stop::Settled)) && Record::load(id)?.is_none() {
-        store::delete(&names::blob_key(id));
-    }
+    delete_unknown(id, &ended)?;
     ended
 }
 
@@ -47,10 +42,9 @@ fn part_key(id: JobId, part: u32) -> String {
     format!("{}.part{part}", names::blob_key(id))
 }
 
-/// True if the MP3 is complete.
-async fn work(message: &ConvertPart, attempt: u32) -> Result<bool, Stop> {
+/// The MP3, if this was the last part.
+async fn work(record: &mut Record, message: &ConvertPart, attempt: u32) -> Result<Option<Made>, Stop> {
     let index = usize::try_from(message.part).map_err(|_| Stop::Settled)?;
-    let mut record = Record::load(message.job)?.ok_or(Stop::Settled)?;
     let plan = Plan::of(record.job()).ok_or(Stop::Settled)?;
     match job::task(record.job(), attempt) {
         Task::Nothing => return Err(Stop::Settled),
@@ -60,45 +54,34 @@ async fn work(message: &ConvertPart, attempt: u32) -> Result<bool, Stop> {
     // If this delivery comes a second time, it may be made.
     if let Some(span) = plan.missing(index) {
         record.of_part(index);
-        let made = convert(&mut record, message, span).await?;
+        let made = convert(record, message, span).await?;
         record.plan(|plan| plan.make(index, made.clone()))?;
     }
     let parts = Plan::of(record.job()).ok_or(Stop::Settled)?.complete();
     match parts {
-        Some(parts) => join(&mut record, parts).await.map(|()| true),
-        None => Ok(false),
+        Some(parts) => join(record, parts).await.map(Some),
+        None => Ok(None),
     }
 }
 
-async fn convert(record: &mut Record, message: &ConvertPart, span: Span) -> Result<Made, Stop> {
+async fn convert(record: &mut Record, message: &ConvertPart, span: Span) -> Result<plan::Made, Stop> {
     let mut clock = Clock::start();
-    let (mut conversion, watch, size) = open(record, span)?;
+    let video = video(record)?;
+    let size = video.bytes();
+    let (mut conversion, watch) = open(record, video, settings(&record.job().choices), span)?;
     let key = part_key(message.job, message.part);
     encode(&mut conversion, record, &mut clock, &watch, size, key).await?;
-    let warning = conversion.warning().map(|warning| warning.to_string());
-    Ok(Made { converted: conversion.converted()?, warning })
+    let warning = conversion.warning();
+    Ok(plan::Made { converted: conversion.converted()?, warning })
 }
 
-fn open(record: &mut Record, span: Span) -> Result<(Conversion, Watch, u64), Stop> {
-    let id = record.job().id;
-    let Some(video) = store::Video::open(&names::blob_key(id))? else {
-        record.refresh()?;
-        return Err(Stop::File(Reason::Gone));
-    };
-    let size = video.bytes();
-    let source = Source::new(video);
-    let watch = source.watch();
-    let (file_name, settings) = (record.job().file_name.clone(), settings(&record.job().choices));
-    let opened = guarded(id, || Conversion::open_span(source, &file_name, settings, span));
-    Ok((checked(&watch, opened)?, watch, size))
-}
-
-/// Stores the parts as one MP3, and ends the job.
-async fn join(record: &mut Record, parts: Vec<Made>) -> Result<(), Stop> {
+/// Stores the parts as one MP3.
+async fn join(record: &mut Record, parts: Vec<plan::Made>) -> Result<Made, Stop> {
     let id = record.job().id;
     // Again for the tag only, which is too large for the record.
-    let (conversion, ..) = open(record, Span::WHOLE)?;
-    let warning = parts.iter().find_map(|part| part.warning.clone());
+    let video = video(record)?;
+    let (conversion, _) = open(record, video, settings(&record.job().choices), Span::WHOLE)?;
+    let warning = parts.iter().find_map(|part| part.warning);
     let spans: Vec<Converted> = parts.into_iter().map(|part| part.converted).collect();
     let head = conversion.joint_head(&spans)?;
     let keys: Vec<String> =
@@ -106,6 +89,5 @@ async fn join(record: &mut Record, parts: Vec<Made>) -> Result<(), Stop> {
     let mut clock = Clock::start();
     let bytes = store::assemble(&keys, &names::blob_key(id), head, || clock.look(record)).await?;
     let samples = spans.iter().find_map(|span| span.samples).unwrap_or(0);
-    let seconds = conversion.seconds_of(samples);
-    record.change(|job| job.finish(now(), bytes, seconds, warning.clone()))
+    Ok(Made { bytes, seconds: conversion.seconds_of(samples), warning })
 }

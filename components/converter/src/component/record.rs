@@ -71,6 +71,10 @@ impl Record {
     }
 
     fn change_and_publish(&mut self, change: impl Fn(&mut Job), messages: &[Announcement]) -> Result<(), Stop> {
+        // A second commit of a final record would tell of its end a second time.
+        if self.job.status.is_final() {
+            return Err(Stop::Settled);
+        }
         for _ in 0..TRIES {
             let mut job = self.job.clone();
             change(&mut job);
