@@ -86,6 +86,21 @@ async fn a_delivery_that_computes_for_too_long_is_given_up() {
 }
 
 #[tokio::test]
+async fn what_computes_does_so_on_threads_of_its_own() {
+    let fixture = start(r#"limits = { cpu_time = "200ms" }"#);
+    // A delivery goes there as it is.
+    assert_eq!(fixture.probe("probe/publish/work", "compute").await, "ok");
+    fixture.server.log.line_with(&["attempt failed", "limits.cpu_time"]);
+    let by_delivery = fixture.server.computed_by("computing");
+    assert!(by_delivery >= 15, "of 200 ms it computed {by_delivery}0 ms there");
+    // So does the next request for HTTP, in another instance, when it is known that the component computes.
+    assert_eq!(fixture.probe("probe/compute-for/-?120", "").await, "ok");
+    assert_eq!(status_and_text(&fixture, "probe/compute/-").await.0, 500);
+    let by_requests = fixture.server.computed_by("computing") - by_delivery;
+    assert!(by_requests >= 15, "of 200 ms they computed {by_requests}0 ms there");
+}
+
+#[tokio::test]
 async fn a_request_body_over_its_limit_is_refused_before_or_midway() {
     let fixture = start(r#"limits = { request_body = "1KB" }"#);
     let url = format!("{}/probe/kv-set/shelf", fixture.server.url);

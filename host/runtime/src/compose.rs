@@ -39,6 +39,7 @@ use crate::app::link::{self, Dependency};
 use crate::app::slot::Slot;
 use crate::app::{App, files, unsupported};
 use crate::counted::{self, Counted};
+use crate::cpu::gently;
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
 use crate::manifest::{self, AllowedHosts, Handler, Manifest, Resolved};
@@ -112,6 +113,8 @@ async fn binaries(
             tokio::task::spawn_blocking(move || copy(&id, &file, &directory).map(|source| (id, source)))
         })
         .collect();
+    // Without any, nothing is served yet.
+    let serving = !known.is_empty();
     let mut tasks = Vec::new();
     for copied in copies {
         let (id, source) = copied.await??;
@@ -119,7 +122,12 @@ async fn binaries(
         let (engine, path) = (engine.clone(), versions.path(&hash));
         let compiled = known.values().find(|binary| binary.hash == hash).map(|binary| binary.compiled.clone());
         tasks.push(tokio::task::spawn_blocking(move || {
-            let compiled = compiled.map_or_else(|| compile(&engine, &id, &path), Ok)?;
+            let compile = || compile(&engine, &id, &path);
+            let compiled = match compiled {
+                Some(compiled) => compiled,
+                None if serving => gently(compile)?,
+                None => compile()?,
+            };
             anyhow::Ok((id, Binary { hash, source, compiled }))
         }));
     }

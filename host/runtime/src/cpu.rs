@@ -1,15 +1,20 @@
 //! CPU time: how long a guest has computed, and which of those that compute for long goes next.
 //!
 //! A guest that answers quickly never meets any of this. One that computes through a whole
-//! [`TICK`] gets a [`Turn`] for each further one: there are fewer turns at a time than threads
-//! while requests come in, so guests that compute cannot hold up those that only answer.
+//! [`TICK`] gets a [`Turn`] for each further one, on the computing threads: a delivery and a call
+//! move there at once ([`aside`]); an instance for HTTP cannot move, so it is made there if its
+//! component's calls compute through a tick on average ([`spawning`]). On the threads that serve
+//! there are fewer turns at a time than threads, so guests that compute cannot hold up those that
+//! only answer.
 
 mod meter;
+mod threads;
 mod turns;
 
 use std::time::Duration;
 
 pub(crate) use self::meter::{Meter, Tick};
+pub(crate) use self::threads::{aside, gently, is_computing, spawning};
 pub(crate) use self::turns::{Turn, Turns};
 
 /// How long a guest computes before others are looked after.

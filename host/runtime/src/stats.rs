@@ -4,6 +4,7 @@
 //! and percentiles are left to whoever reads. Counts begin at zero with each version.
 
 mod latency;
+mod load;
 mod operations;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 pub(crate) use self::latency::{Latencies, Latency};
+pub(crate) use self::load::Load;
 pub(crate) use self::operations::{Changes, Operations, Outcome};
 
 /// Bounds of the buckets that histograms are shown in, in milliseconds.
@@ -64,6 +66,8 @@ pub(crate) struct Stats {
     /// HTTP requests. They fail if the answer's status is 500 or above; the time is that to the
     /// answer's header.
     pub(crate) http: Work,
+    /// How long they compute.
+    pub(crate) load: Load,
     /// Answers to HTTP requests by the first digit of their status, 1 to 5.
     statuses: [Counter; 5],
     /// Deliveries of queue messages. They fail if the consumer does not answer ok.

@@ -234,9 +234,15 @@ impl Server {
     /// How long it has computed so far, in hundredths of a second.
     pub(crate) fn computed(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
-        // After the name, which may have blanks: utime and stime are the 12th and the 13th.
-        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace().skip(11).take(2);
-        fields.map(|field| field.parse::<u64>().expect("a number")).sum()
+        cpu_time(&stat).1
+    }
+
+    /// How long its threads of this name have.
+    pub(crate) fn computed_by(&self, name: &str) -> u64 {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        // A thread may end meanwhile.
+        let stats = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+        stats.filter_map(|stat| Some(cpu_time(&stat)).filter(|(of, _)| of == name)).map(|(_, time)| time).sum()
     }
 
     /// Bytes of memory that it occupies now.
@@ -245,6 +251,15 @@ impl Server {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
+}
+
+/// The name in a `stat` of Linux, and the processor time, in hundredths of a second.
+fn cpu_time(stat: &str) -> (String, u64) {
+    let (name, fields) = stat.rsplit_once(')').expect("a name");
+    let name = name.split_once('(').expect("a name").1.to_owned();
+    // utime and stime.
+    let fields = fields.split_whitespace().skip(11).take(2);
+    (name, fields.map(|field| field.parse::<u64>().expect("a number")).sum())
 }
 
 impl Drop for Server {

@@ -79,7 +79,7 @@ pub(crate) struct Component {
     /// The way in for requests, calls and deliveries.
     pub(crate) admission: Arc<Admission>,
     /// Who may compute for long.
-    pub(crate) turns: Arc<Turns>,
+    turns: Arc<Turns>,
     log_rate: Arc<LogRate>,
     /// Permits for outgoing requests.
     pub(crate) connections: Arc<Semaphore>,

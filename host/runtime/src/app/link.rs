@@ -11,6 +11,7 @@ use wasmtime::{AsContextMut as _, Engine, PoolConcurrencyLimitError, Result, Sto
 use super::life::CutOff;
 use super::{App, unsupported};
 use crate::bindings::{self, legacy_http, snapshots};
+use crate::cpu::aside;
 use crate::engine::MAX_INSTANCES;
 use crate::exceeded::Exceeded;
 use crate::manifest::{AllowedHosts, Limits};
@@ -186,7 +187,7 @@ impl Call {
         work.set("tessera.component", &*self.component);
         work.set("tessera.interface", &*self.interface);
         let run = trace::scope(work.context.clone(), Arc::clone(&self).run(depth, params, count));
-        let task = AbortOnDropHandle::new(tokio::spawn(run));
+        let task = AbortOnDropHandle::new(tokio::spawn(aside(run)));
         let called = work.run(async { task.await.map_err(wasmtime::Error::from).flatten() }).await;
         let values = called.with_context(|| {
             format!("call `{}` of `{}` in component `{}`", self.function, self.interface, self.component)

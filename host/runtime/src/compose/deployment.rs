@@ -30,6 +30,7 @@ use crate::admin;
 use crate::app::component::Component;
 use crate::app::slot::{Canary, Slot, Version};
 use crate::app::{App, Snapshot};
+use crate::cpu::gently;
 use crate::manifest::Manifest;
 use crate::state::State;
 
@@ -215,7 +216,7 @@ impl Deployment {
 
     async fn compile(&self, component: &str, path: PathBuf) -> Result<Compiled, Refusal> {
         let (engine, id) = (self.wasm.clone(), component.to_owned());
-        let compiled = tokio::task::spawn_blocking(move || compile(&engine, &id, &path)).await;
+        let compiled = tokio::task::spawn_blocking(move || gently(|| compile(&engine, &id, &path))).await;
         compiled.map_err(|error| Refusal::Failed(error.into()))?.map_err(Refusal::Unfit)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::threads::through;
 use super::{TICK, Turn};
 use crate::exceeded::Exceeded;
 use crate::stats::Stats;
@@ -101,6 +102,9 @@ impl Meter {
     pub(crate) fn end(&self) {
         if let Some(used) = self.slice().take().and_then(|slice| slice.used()) {
             self.used.fetch_add(nanoseconds(used), Relaxed);
+            if used >= MOST_OF_A_TICK {
+                self.stats.load.computed(used);
+            }
         }
     }
 
@@ -126,6 +130,7 @@ impl Meter {
             self.stats.exceeded.cpu_time.increment();
             return Err(Exceeded::CpuTime { component: Arc::clone(&self.component), limit });
         }
+        through();
         Ok(Tick::Through)
     }
 

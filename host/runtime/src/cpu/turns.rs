@@ -1,22 +1,24 @@
 //! Turns to compute: a bounded number at a time, dealt out between components one after another.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
-use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// Requests count as coming in for this long after the last one.
-const FLOW: Duration = Duration::from_millis(200);
+use super::threads::{cores, is_computing};
 
 /// Who may compute for long now, and who waits to. Shared by a whole application.
 pub(crate) struct Turns {
-    cores: usize,
-    start: Instant,
-    /// When a request came in, in milliseconds since `start`; 0: never.
-    last_request: AtomicU64,
+    /// On the threads that serve.
+    serving: Arc<Dealer>,
+    /// On the computing threads.
+    computing: Arc<Dealer>,
+}
+
+/// Deals out the turns on threads of one kind.
+struct Dealer {
+    /// How many turns there are at a time.
+    most: usize,
     queue: Mutex<Queue>,
 }
 
@@ -28,26 +30,29 @@ struct Queue {
 }
 
 /// The right to compute for a tick; given back when dropped.
-pub(crate) struct Turn(Option<Arc<Turns>>);
+pub(crate) struct Turn(Option<Arc<Dealer>>);
 
 impl Default for Turns {
     fn default() -> Self {
-        Self::of(available_parallelism().map_or(1, usize::from))
+        let cores = cores();
+        // A thread that serves is always free for what comes in.
+        Self { serving: Dealer::of(cores.saturating_sub(1).max(1)), computing: Dealer::of(cores) }
     }
 }
 
 impl Turns {
-    fn of(cores: usize) -> Self {
-        Self { cores, start: Instant::now(), last_request: AtomicU64::new(0), queue: Mutex::default() }
+    /// The next turn of `component` on this thread, or another of its kind.
+    pub(crate) async fn turn(&self, component: &Arc<str>) -> Turn {
+        if is_computing() { self.computing.turn(component).await } else { self.serving.turn(component).await }
+    }
+}
+
+impl Dealer {
+    fn of(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, queue: Mutex::default() })
     }
 
-    /// A request comes in `now`: leave room for it.
-    pub(crate) fn request(&self, now: Instant) {
-        self.last_request.store(self.milliseconds(now), Relaxed);
-    }
-
-    /// The next turn of `component`.
-    pub(crate) async fn turn(self: &Arc<Self>, component: &Arc<str>) -> Turn {
+    async fn turn(self: &Arc<Self>, component: &Arc<str>) -> Turn {
         let (sender, turn) = oneshot::channel();
         {
             let mut queue = self.queue();
@@ -57,13 +62,13 @@ impl Turns {
             }
             self.deal(&mut queue);
         }
-        // A sender is dropped only with all turns, which this borrows.
+        // A sender is dropped only with the dealer, which this borrows.
         turn.await.unwrap_or(Turn(None))
     }
 
     /// Gives the free turns to those that wait.
     fn deal(self: &Arc<Self>, queue: &mut Queue) {
-        while queue.taken < self.most() {
+        while queue.taken < self.most {
             let Some((component, mut senders)) = queue.waiting.pop_front() else { return };
             let next = senders.pop_front();
             if !senders.is_empty() {
@@ -78,18 +83,6 @@ impl Turns {
         }
     }
 
-    /// How many turns there are at a time: one core stays free while requests come in.
-    fn most(&self) -> usize {
-        let last = self.last_request.load(Relaxed);
-        let flow = u64::try_from(FLOW.as_millis()).unwrap_or(u64::MAX);
-        let calm = last == 0 || self.milliseconds(Instant::now()).saturating_sub(last) > flow;
-        if calm { self.cores } else { self.cores.saturating_sub(1).max(1) }
-    }
-
-    fn milliseconds(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.start).as_millis()).unwrap_or(u64::MAX).max(1)
-    }
-
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,10 +90,10 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(turns) = self.0.take() {
-            let mut queue = turns.queue();
+        if let Some(dealer) = self.0.take() {
+            let mut queue = dealer.queue();
             queue.taken = queue.taken.saturating_sub(1);
-            turns.deal(&mut queue);
+            dealer.deal(&mut queue);
         }
     }
 }
@@ -113,7 +106,7 @@ mod tests {
 
     #[test]
     fn components_take_turns_and_not_instances() {
-        let turns = Arc::new(Turns::of(1));
+        let turns = Dealer::of(1);
         let [many, one]: [Arc<str>; 2] = ["many".into(), "one".into()];
         let first = turns.turn(&many).now_or_never().expect("a free turn");
         let mut second = Box::pin(turns.turn(&many));
@@ -133,7 +126,7 @@ mod tests {
 
     #[test]
     fn who_gives_up_waiting_takes_no_turn() {
-        let turns = Arc::new(Turns::of(1));
+        let turns = Dealer::of(1);
         let component: Arc<str> = "a".into();
         let first = turns.turn(&component).now_or_never().expect("a free turn");
         let mut gone = Box::pin(turns.turn(&component));
@@ -149,14 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn a_core_stays_free_while_requests_come_in() {
-        let turns = Arc::new(Turns::of(2));
-        let component: Arc<str> = "a".into();
-        assert_eq!(turns.most(), 2);
-        turns.request(Instant::now());
-        assert_eq!(turns.most(), 1);
-        let _first = turns.turn(&component).now_or_never().expect("a free turn");
-        assert!(turns.turn(&component).now_or_never().is_none());
-        assert_eq!(Turns::of(1).most(), 1);
+    fn a_thread_that_serves_stays_free() {
+        let turns = Turns::default();
+        assert_eq!(turns.serving.most, (cores() - 1).max(1));
+        assert_eq!(turns.computing.most, cores());
     }
 }

@@ -15,6 +15,7 @@ use wasmtime::PoolConcurrencyLimitError;
 
 use crate::app::App;
 use crate::bindings::Rejection;
+use crate::cpu::aside;
 use crate::manifest::Consume;
 use crate::stats::{self, Running};
 use crate::trace::{self, Context, Kind, Span};
@@ -75,7 +76,7 @@ impl Consumer {
                     for delivery in deliveries {
                         // Free ones: nobody else takes permits of this group.
                         let permit = first.take().or_else(|| Arc::clone(&permits).try_acquire_owned().ok());
-                        running.spawn(Arc::clone(&work).handle(delivery, permit, cut_off.clone()));
+                        running.spawn(aside(Arc::clone(&work).handle(delivery, permit, cut_off.clone())));
                     }
                 }
                 Err(error) => {

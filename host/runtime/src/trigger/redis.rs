@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime::PoolConcurrencyLimitError;
 
 use crate::app::App;
+use crate::cpu::aside;
 use crate::stats::Running;
 
 /// How many messages of one server are handled at the same time; the others wait at the server.
@@ -100,10 +101,10 @@ impl Listener {
             for component in self.channels.get(&message.channel).into_iter().flatten() {
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
                 let (app, component, message) = (Arc::clone(app), Arc::clone(component), message.clone());
-                running.spawn(async move {
+                running.spawn(aside(async move {
                     handle(&app, &component, message).await;
                     drop(permit);
-                });
+                }));
             }
         }
     }

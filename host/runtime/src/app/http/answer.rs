@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
@@ -102,7 +101,7 @@ where
     HttpError: From<B::Error>,
 {
     let limits = &component.limits;
-    component.turns.request(Instant::now());
+    component.stats.load.call();
     if request.body().size_hint().lower() > limits.request_body {
         return Err(too_large(component));
     }

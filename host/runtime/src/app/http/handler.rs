@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
+use tokio::runtime::Handle;
 use wasmtime::Result;
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::handler::ProxyHandler;
@@ -12,11 +13,17 @@ use super::instances::Instances;
 use super::wagi::Script;
 use super::whole::Whole;
 use crate::app::component::Component;
+use crate::cpu::{TICK, spawning};
 
 /// What calls a component for HTTP.
 pub(crate) enum Handler {
     /// By `wasi:http`, with bodies that flow.
-    Proxy(ProxyHandler<Instances>),
+    Proxy {
+        /// Gives requests to instances, and makes them.
+        proxy: ProxyHandler<Instances>,
+        /// The threads that serve.
+        serve: Handle,
+    },
     /// By older interfaces, with whole bodies.
     Whole(Whole),
 }
@@ -28,7 +35,8 @@ impl Handler {
             return Script::new(component, arguments).ok().map(|script| Self::Whole(Whole::Wagi(script)));
         }
         if let Ok(pre) = component.http() {
-            return Some(Self::Proxy(ProxyHandler::new(Instances::new(Arc::clone(component), pre))));
+            let proxy = ProxyHandler::new(Instances::new(Arc::clone(component), pre));
+            return Some(Self::Proxy { proxy, serve: Handle::current() });
         }
         component.serves_legacy_http().then_some(Self::Whole(Whole::Inbound))
     }
@@ -44,7 +52,10 @@ impl Handler {
         request: Request<WasiBody>,
     ) -> Result<Response<WasiBody>> {
         match self {
-            Self::Proxy(proxy) => proxy.handle(activity, request).await,
+            Self::Proxy { proxy, serve } => {
+                let computes = component.stats.load.average() >= TICK;
+                spawning(proxy.handle(activity, request), computes, serve).await
+            }
             Self::Whole(whole) => whole.handle(component, activity, request).await,
         }
     }

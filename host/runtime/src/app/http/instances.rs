@@ -19,10 +19,12 @@ use super::activity::{ABANDONED, Activity};
 use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
 use crate::app::life::{CutOff, Life, Stage};
+use crate::cpu::{TICK, is_computing};
 use crate::exceeded::Exceeded;
 use crate::manifest::{Limits, Reuse};
 use crate::network::SessionView as _;
 use crate::state::State;
+use crate::stats::Stats;
 
 /// An instance without work is kept this long for the next request.
 const IDLE: Duration = Duration::from_secs(5);
@@ -81,7 +83,15 @@ impl HandlerState for Instances {
                 life: self.component.life.clone(),
                 awaited: None,
             },
-            state: Serving { component: Arc::clone(&self.component.id), reuse: self.reuse, timeout, cpu_time, shared },
+            state: Serving {
+                component: Arc::clone(&self.component.id),
+                stats: Arc::clone(&self.component.stats),
+                aside: is_computing(),
+                reuse: self.reuse,
+                timeout,
+                cpu_time,
+                shared,
+            },
         })
     }
 }
@@ -149,10 +159,22 @@ impl WorkerExpiration for Expiration {
 /// An instance at work.
 pub(crate) struct Serving {
     component: Arc<str>,
+    stats: Arc<Stats>,
+    /// Whether it is on the computing threads.
+    aside: bool,
     reuse: Reuse,
     timeout: Duration,
     cpu_time: Duration,
     shared: Arc<Shared>,
+}
+
+impl Serving {
+    /// Whether its component's next instance would be made on other threads.
+    fn is_misplaced(&self) -> bool {
+        let average = self.stats.load.average();
+        // Less is expected of those that are aside already: a component must not go back and forth.
+        if self.aside { average < TICK / 2 } else { average >= TICK }
+    }
 }
 
 impl WorkerState for Serving {
@@ -160,7 +182,9 @@ impl WorkerState for Serving {
     type RequestData = Arc<Activity>;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
-        if total >= self.reuse.requests || self.shared.end().is_some() {
+        // The first request is the one that it was made for.
+        let moves = total > 0 && self.is_misplaced();
+        if moves || total >= self.reuse.requests || self.shared.end().is_some() {
             ShouldAccept::Never
         } else if concurrent >= self.reuse.concurrent {
             ShouldAccept::No
