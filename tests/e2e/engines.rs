@@ -3,8 +3,9 @@
 use reqwest::StatusCode;
 
 use crate::support::client::Visitor;
+use crate::support::fixtures::{Fixture, manifest};
 use crate::support::server::Launch;
-use crate::support::services::{Redis, Smtp};
+use crate::support::services::{Certificates, Redis, Smtp, TcpRedis};
 use crate::support::{eventually, media};
 
 #[tokio::test]
@@ -65,4 +66,30 @@ async fn the_story_on_redis_and_smtp() {
         // A crash between the server's answer and our note of it sends a mail again, as the same one.
         assert!(about.iter().all(|mail| mail.message_id == about[0].message_id), "{about:?}");
     }
+}
+
+#[tokio::test]
+async fn redis_by_tls_is_trusted_by_the_authority_that_the_operator_names() {
+    let certificates = Certificates::new();
+    let Some(redis) = TcpRedis::encrypted(&certificates, "hunter2") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let application = manifest(
+        directory.path(),
+        "[[trigger.http]]\nroute = \"/7/...\"\ncomponent = \"seven\"\n\
+         [component.seven]\nsource = \"<spin7>\"\nkey_value_stores = [\"default\"]\n",
+    );
+    let file = directory.path().join("runtime-config.toml");
+    let launch = |ca: &str| {
+        let engine = format!("type = \"redis\"\nurl = \"rediss://:hunter2@localhost:{}\"\n{ca}", redis.port);
+        std::fs::write(&file, format!("[queue]\n{engine}[key_value_store.default]\n{engine}")).unwrap();
+        let file = file.to_str().expect("a path in UTF-8");
+        Launch::manifest(&application).argument("--runtime-config-file").argument(file)
+    };
+    let refused = launch("").refused(directory.path());
+    assert!(refused.contains("not trusted") && refused.contains("ca_file"), "{refused}");
+    assert!(!refused.contains("hunter2"), "{refused}");
+    let server = launch(&format!("ca_file = \"{}\"\n", certificates.ca())).start(directory.path());
+    let app = Fixture { server, directory };
+    assert_eq!(app.probe("7/key-value/set/default/key", "value").await, "ok");
+    assert_eq!(app.probe("7/key-value/get/default/key", "").await, "value");
 }

@@ -12,3 +12,5 @@ pub mod redis;
 pub mod smtp;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "redis", feature = "smtp"))]
+pub mod trouble;

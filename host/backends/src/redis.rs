@@ -12,7 +12,9 @@
 //! The store cannot publish in its commits, because a label and the queues may be on different
 //! nodes; [`tessera_capability::outbox::Outbox`] does that.
 
+mod check;
 mod client;
+mod config;
 mod connection;
 mod kv;
 mod queue;
@@ -23,7 +25,9 @@ use std::sync::Arc;
 
 use tessera_capability::{Error, Result, kv as contract, queue as queues};
 
+pub use check::check;
 pub use client::Client;
+pub use config::Config;
 use connection::Connection;
 
 /// A connection to a Redis server that reconnects by itself.
@@ -36,20 +40,17 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Connects to the server at `url`: `redis://`, `rediss://` (TLS) or `unix://`, with user,
-    /// password and database as the Redis clients have them. Keys begin with `{namespace:`.
-    ///
-    /// The URL is a secret: no error and no log has it.
+    /// Connects to a server. Keys begin with `{namespace:`.
     ///
     /// # Errors
-    /// `Invalid` for what is not such a URL or namespace, `Unavailable` if the server cannot be
-    /// reached or refuses the credentials.
-    pub async fn connect(url: &str, namespace: &str) -> Result<Self> {
+    /// `Invalid` for a malformed URL or namespace and for certificates that cannot be used,
+    /// `Unavailable` if the server cannot be reached or trusted, or refuses the credentials.
+    pub async fn connect(config: &Config, namespace: &str) -> Result<Self> {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
         if namespace.is_empty() || !namespace.bytes().all(word) {
             return Err(Error::Invalid("a Redis namespace has letters, digits, `-`, `_`, `.` and `:` only".into()));
         }
-        let connection = Connection::open(url).await?;
+        let connection = Connection::open(config).await?;
         connection.warn_of_losses().await;
         Ok(Self { connection, namespace: namespace.into() })
     }

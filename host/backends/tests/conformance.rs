@@ -4,6 +4,9 @@
 // Clippy's exception for tests does not reach the functions that they share.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[cfg(any(feature = "redis", feature = "smtp"))]
+#[path = "conformance/authority.rs"]
+mod authority;
 #[path = "conformance/crash.rs"]
 mod crash;
 #[path = "conformance/embedded.rs"]

@@ -13,6 +13,7 @@ mod fingerprint;
 mod listen;
 mod network;
 mod reader;
+mod redis;
 mod telemetry;
 mod variables;
 
@@ -23,11 +24,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Sqlite, Tls};
+pub(crate) use engines::{Blob, KeyValue, Mail, MailEngine, Queue, Smtp, Sqlite, Tls};
 use fingerprint::Fingerprints;
 pub(crate) use listen::Https;
 pub(crate) use network::{ClientTls, Identity, Network, Roots};
 use reader::Reader;
+pub(crate) use redis::Redis;
 pub(crate) use telemetry::Telemetry;
 pub(crate) use variables::{VariablesProvider, Vault};
 

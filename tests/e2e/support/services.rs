@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tempfile::TempDir;
 
 use super::mail::Mail;
@@ -75,23 +76,73 @@ impl Redis {
     }
 }
 
+/// A server's certificate for `localhost`, by an authority that nobody else knows; in files.
+pub(crate) struct Certificates(TempDir);
+
+impl Certificates {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let named = |name: &str| {
+            let mut parameters = CertificateParams::default();
+            parameters.distinguished_name.push(DnType::CommonName, name);
+            parameters
+        };
+        let mut authority = named("authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority =
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key")).expect("an authority");
+        let (mut server, key) = (named("server"), KeyPair::generate().expect("a key"));
+        server.subject_alt_names = vec![SanType::DnsName("localhost".try_into().expect("a name"))];
+        let certificate = server.signed_by(&key, &authority).expect("a certificate");
+        for (name, text) in
+            [("ca.pem", authority.pem()), ("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem())]
+        {
+            fs::write(directory.path().join(name), text).expect("room for a file");
+        }
+        Self(directory)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// The authority's own.
+    pub(crate) fn ca(&self) -> String {
+        self.file("ca.pem")
+    }
+}
+
 /// A Redis server on a port.
 pub(crate) struct TcpRedis {
     process: Option<Process>,
     directory: TempDir,
     pub(crate) port: u16,
+    /// Options of a server with TLS; without them it has none.
+    tls: Option<Vec<String>>,
 }
 
 impl TcpRedis {
     /// None, visibly, where there is no Redis.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// One that speaks TLS only and wants a password.
+    pub(crate) fn encrypted(certificates: &Certificates, password: &str) -> Option<Self> {
+        let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| certificates.file(name));
+        let options = ["--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+        let more = ["--tls-auth-clients", "no", "--requirepass", password];
+        Self::start_with(Some(options.into_iter().chain(more).map(str::to_owned).collect()))
+    }
+
+    fn start_with(tls: Option<Vec<String>>) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         // Somebody else may take the port before Redis does; then another one is tried.
         for _ in 0..20 {
             let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
             let port = free.expect("a free port").port();
-            let mut redis =
-                Self { process: None, directory: tempfile::tempdir_in(&directory).expect("a directory"), port };
+            let own = tempfile::tempdir_in(&directory).expect("a directory");
+            let mut redis = Self { process: None, directory: own, port, tls: tls.clone() };
             match redis.run() {
                 None => {
                     missing("no redis-server");
@@ -109,8 +160,14 @@ impl TcpRedis {
 
     /// Whether it runs; none if there is no such program.
     fn run(&mut self) -> Option<bool> {
-        let mut child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--dir"])
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-server");
+        match &self.tls {
+            None => command.args(["--port", &port]),
+            Some(options) => command.args(["--port", "0", "--tls-port", &port]).args(options),
+        };
+        let mut child = command
+            .args(["--bind", "127.0.0.1", "--save", "", "--dir"])
             .arg(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -157,6 +214,17 @@ pub(crate) struct Smtp {
 impl Smtp {
     /// None, visibly, where there is no Python with aiosmtpd.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&["--tls", "none"])
+    }
+
+    /// One that wants STARTTLS and a login.
+    pub(crate) fn encrypted(certificates: &Certificates, user: &str, password: &str) -> Option<Self> {
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| certificates.file(name));
+        let login = ["--user", user, "--password", password];
+        Self::start_with(&[&["--tls", "starttls", "--certificate", &cert, "--key", &key][..], &login].concat())
+    }
+
+    fn start_with(options: &[&str]) -> Option<Self> {
         let Some(python) = python() else {
             missing("no Python with aiosmtpd");
             return None;
@@ -164,7 +232,8 @@ impl Smtp {
         let directory = tempfile::tempdir().expect("a directory");
         let mut child = Command::new(python)
             .arg(workspace("host/backends/tests/support/smtp_server.py"))
-            .args(["--tls", "none", "--directory"])
+            .args(options)
+            .arg("--directory")
             .arg(directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

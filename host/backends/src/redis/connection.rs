@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, IntoConnectionInfo as _, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisError, Script, ServerErrorKind, Value};
 use tessera_capability::{Error, Result};
 
+use super::check::refused;
+use super::config::Config;
 use super::wakeups::Wakeups;
+use crate::trouble::Trouble;
 
 /// How long one attempt to connect may take.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -22,21 +25,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(url: &str) -> Result<Self> {
-        // The parser's error is not passed on: it may quote the URL.
-        let info = url.into_connection_info().map_err(|_| {
-            Error::Invalid(
-                "the Redis URL is malformed: it reads redis://[user:password@]host[:port][/database], rediss:// for TLS"
-                    .into(),
-            )
-        })?;
-        if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
-            // Ignored if the process has chosen one already.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        // Messages of a subscription come between answers with RESP3 only.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings)).map_err(|error| outcome("connect", error))?;
+    pub(super) async fn open(config: &Config) -> Result<Self> {
+        let client = config.client().await?;
         let wakeups = Arc::new(Wakeups::default());
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT))
@@ -107,12 +97,21 @@ impl Connection {
 
 /// What a failure means for the caller.
 fn outcome(doing: &str, error: RedisError) -> Error {
+    if let Some(trouble) = Trouble::of_certificates(&error).or_else(|| credentials(&error)) {
+        return Error::unavailable(trouble.about("the Redis server"), error);
+    }
     match error.kind() {
         // An error of a script or of an answer is a fault in here; anything else is the server's state.
         ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::ExecAbort)
         | ErrorKind::Parse
         | ErrorKind::UnexpectedReturnType => Error::internal(format!("{doing} in Redis"), error),
-        ErrorKind::AuthenticationFailed => Error::unavailable("Redis refused the credentials", error),
         _ => Error::unavailable("Redis cannot be reached or cannot serve the call", error),
     }
+}
+
+/// What is wrong with user and password, if that is why a call failed.
+fn credentials(error: &RedisError) -> Option<Trouble> {
+    let refuses = error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "NOPERM" | "WRONGPASS"));
+    refuses.then(|| refused(error)).flatten()
 }

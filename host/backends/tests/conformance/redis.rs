@@ -3,6 +3,8 @@
 
 #[path = "redis/server.rs"]
 mod server;
+#[path = "redis/tls.rs"]
+mod tls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +22,7 @@ use server::{Server, available};
 async fn engine() -> Option<Engine> {
     let url = server::shared()?;
     let namespace = format!("test-{:016x}", rand::random::<u64>());
-    Some(Engine::connect(url, &namespace).await.unwrap())
+    Some(Engine::connect(&url.into(), &namespace).await.unwrap())
 }
 
 mod kv_suite {
@@ -47,8 +49,8 @@ mod two_connections {
     async fn a_publisher_wakes_the_receivers_of_another_connection() {
         let Some(url) = server::shared() else { return };
         let namespace = format!("test-{:016x}", rand::random::<u64>());
-        let here = Engine::connect(url, &namespace).await.unwrap().broker();
-        let there = Engine::connect(url, &namespace).await.unwrap().broker();
+        let here = Engine::connect(&url.into(), &namespace).await.unwrap().broker();
+        let there = Engine::connect(&url.into(), &namespace).await.unwrap().broker();
         here.declare(&[subscription("workers", "video")]).await.unwrap();
         let day = Duration::from_secs(86_400);
         let mut waits = Vec::new();
@@ -76,8 +78,8 @@ mod two_connections {
     async fn a_publisher_follows_what_another_connection_declares() {
         let Some(url) = server::shared() else { return };
         let namespace = format!("test-{:016x}", rand::random::<u64>());
-        let here = Engine::connect(url, &namespace).await.unwrap().broker();
-        let there = Engine::connect(url, &namespace).await.unwrap().broker();
+        let here = Engine::connect(&url.into(), &namespace).await.unwrap().broker();
+        let there = Engine::connect(&url.into(), &namespace).await.unwrap().broker();
         here.declare(&[subscription("one", "video")]).await.unwrap();
         here.publish(publication("1")).await.unwrap();
         there.declare(&[subscription("one", "video"), subscription("two", "video")]).await.unwrap();
@@ -154,7 +156,7 @@ async fn a_killed_server_is_unavailable_and_loses_nothing() {
         return;
     }
     let mut server = Server::start(true);
-    let engine = Engine::connect(&server.url(), "test").await.unwrap();
+    let engine = Engine::connect(&(&*server.url()).into(), "test").await.unwrap();
     let (store, broker) = (engine.store("jobs"), engine.broker());
     let workers = "workers".parse().unwrap();
     broker.declare(&[subscription("workers", "video")]).await.unwrap();
@@ -218,7 +220,7 @@ async fn receivers_are_woken_again_after_a_restart() {
         return;
     }
     let mut server = Server::start(true);
-    let broker = Engine::connect(&server.url(), "test").await.unwrap().broker();
+    let broker = Engine::connect(&(&*server.url()).into(), "test").await.unwrap().broker();
     let day = Duration::from_secs(86_400);
     broker.declare(&[subscription("workers", "video")]).await.unwrap();
     let waiting = tokio::spawn({
@@ -248,7 +250,7 @@ async fn the_password_is_never_shown() {
         urls.push(url.replace("redis://", &format!("redis://user:{secret}@")));
     }
     for (index, url) in urls.iter().enumerate() {
-        let error = Engine::connect(url, "test").await.unwrap_err();
+        let error = Engine::connect(&url.as_str().into(), "test").await.unwrap_err();
         let expected = if matches!(index, 1 | 2) {
             matches!(error, Error::Invalid(_))
         } else {
@@ -272,7 +274,7 @@ async fn the_password_is_never_shown() {
 #[tokio::test]
 async fn a_namespace_is_a_word() {
     for namespace in ["", "a}b", "{a", "a b", "é"] {
-        let result = Engine::connect("redis://127.0.0.1:1", namespace).await;
+        let result = Engine::connect(&"redis://127.0.0.1:1".into(), namespace).await;
         assert!(matches!(result, Err(Error::Invalid(_))), "{namespace:?}");
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Engines {
     process: Arc<Process>,
 }
 
+/// URL, certificates to trust, and what is shown to the server.
+type RedisServer = (String, Option<PathBuf>, Option<(PathBuf, PathBuf)>);
+
 /// What is open in this process, whatever the manifest and the configuration become.
 struct Process {
     opened: tokio::sync::Mutex<Opened>,
@@ -90,7 +93,7 @@ impl Engines {
         let broker = match (&config.queue, before) {
             (_, Some(before)) => before.broker(),
             (config::Queue::Embedded, None) => opened.embedded(None).await?.broker(),
-            (config::Queue::Redis { url }, None) => opened.redis(url.expose_secret()).await?.broker(),
+            (config::Queue::Redis(redis), None) => opened.redis(redis).await?.broker(),
         };
         let mut stores = HashMap::new();
         for label in labels {
@@ -202,7 +205,7 @@ struct Opened {
     clock: Arc<dyn Clock>,
     embedded: HashMap<PathBuf, embedded::Engine>,
     files: HashMap<PathBuf, files::Engine>,
-    redis: HashMap<String, redis::Engine>,
+    redis: HashMap<RedisServer, redis::Engine>,
     /// Open for one process at a time, so it stays open when mail goes elsewhere.
     outbox: Option<Arc<maildir::Outbox>>,
 }
@@ -238,18 +241,19 @@ impl Opened {
         database.with_context(|| format!("open the SQLite database `{label}` in {shown}"))
     }
 
-    async fn redis(&mut self, url: &str) -> Result<&redis::Engine> {
-        if !self.redis.contains_key(url) {
-            let engine = redis::Engine::connect(url, &self.namespace).await.context("connect to Redis")?;
-            self.redis.insert(url.to_owned(), engine);
+    async fn redis(&mut self, server: &config::Redis) -> Result<&redis::Engine> {
+        let key = (server.url.expose_secret().to_owned(), server.root_certificates.clone(), server.identity.clone());
+        if !self.redis.contains_key(&key) {
+            let engine = redis::Engine::connect(&redis_config(server), &self.namespace).await;
+            self.redis.insert(key.clone(), engine.context("connect to Redis")?);
         }
-        self.redis.get(url).context("it was just connected")
+        self.redis.get(&key).context("it was just connected")
     }
 
     async fn store(&mut self, label: &str, config: &Config) -> Result<Arc<dyn kv::Store>> {
-        match config.key_value(label) {
-            config::KeyValue::Embedded { path } => Ok(self.embedded(path).await?.store(label)),
-            config::KeyValue::Redis { url } => Ok(self.redis(url.expose_secret()).await?.store(label)),
+        match &config.key_value(label) {
+            config::KeyValue::Embedded { path } => Ok(self.embedded(path.clone()).await?.store(label)),
+            config::KeyValue::Redis(redis) => Ok(self.redis(redis).await?.store(label)),
         }
     }
 
@@ -268,23 +272,32 @@ impl Opened {
             }
             MailEngine::Smtp(server) => {
                 let to = format!("{}:{} by SMTP", server.host, server.port);
-                let settings = smtp::Config {
-                    host: server.host.clone(),
-                    port: server.port,
-                    tls: match server.tls {
-                        config::Tls::StartTls => smtp::Tls::StartTls,
-                        config::Tls::Tls => smtp::Tls::Tls,
-                        config::Tls::None => smtp::Tls::None,
-                    },
-                    credentials: server.credentials.clone(),
-                    from: from.clone(),
-                    timeout: server.timeout,
-                    root_certificates: server.root_certificates.clone(),
-                };
                 let sent = self.embedded(None).await?.store(SENT);
-                let sender = smtp::Sender::connect(&settings, sent, Arc::clone(&self.clock)).context("set up SMTP")?;
+                let sender = smtp::Sender::connect(&smtp_config(server, from), sent, Arc::clone(&self.clock))
+                    .context("set up SMTP")?;
                 Ok((Arc::new(sender), None, to))
             }
         }
+    }
+}
+
+pub(super) fn redis_config(server: &config::Redis) -> redis::Config {
+    let config::Redis { url, root_certificates, identity } = server.clone();
+    redis::Config { url, root_certificates, identity }
+}
+
+pub(super) fn smtp_config(server: &config::Smtp, from: &str) -> smtp::Config {
+    smtp::Config {
+        host: server.host.clone(),
+        port: server.port,
+        tls: match server.tls {
+            config::Tls::StartTls => smtp::Tls::StartTls,
+            config::Tls::Tls => smtp::Tls::Tls,
+            config::Tls::None => smtp::Tls::None,
+        },
+        credentials: server.credentials.clone(),
+        from: from.to_owned(),
+        timeout: server.timeout,
+        root_certificates: server.root_certificates.clone(),
     }
 }

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::reader::{Alternatives, Reader, Text};
+use super::redis::{Redis, redis};
 
 /// The engine of a key-value store.
 #[derive(Debug, Clone)]
@@ -21,10 +22,7 @@ pub(crate) enum KeyValue {
         path: Option<PathBuf>,
     },
     /// A Redis server.
-    Redis {
-        /// `redis://`, `rediss://` or `unix://`; may hold a password.
-        url: SecretString,
-    },
+    Redis(Redis),
 }
 
 impl Default for KeyValue {
@@ -63,10 +61,7 @@ pub(crate) enum Queue {
     #[default]
     Embedded,
     /// A Redis server.
-    Redis {
-        /// `redis://`, `rediss://` or `unix://`; may hold a password.
-        url: SecretString,
-    },
+    Redis(Redis),
 }
 
 /// Where mail goes.
@@ -141,16 +136,6 @@ struct EmbeddedPathTable {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RedisTable {
-    #[serde(rename = "type")]
-    _type: IgnoredAny,
-    url: Option<Spanned<Text>>,
-    url_file: Option<Spanned<String>>,
-    url_env: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct OutboxTable {
     #[serde(default, rename = "type")]
     _type: IgnoredAny,
@@ -178,7 +163,7 @@ struct SmtpTable {
 pub(super) fn key_value(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<KeyValue> {
     refuse(reader, &value, &["azure_cosmos", "aws_dynamo"], "use \"redis\" or \"spin\", the embedded one")?;
     match reader.kind(&value, &["embedded", "spin", "redis"], None)? {
-        "redis" => redis_url(reader, value).map(|url| KeyValue::Redis { url }),
+        "redis" => redis(reader, value).map(KeyValue::Redis),
         _ => {
             let table: EmbeddedPathTable = reader.table(value)?;
             Some(KeyValue::Embedded { path: table.path.map(|path| reader.path(&path)) })
@@ -210,23 +195,9 @@ pub(super) fn blob(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Opti
 
 pub(super) fn queue(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Queue> {
     match reader.kind(&value, &["embedded", "redis"], None)? {
-        "redis" => redis_url(reader, value).map(|url| Queue::Redis { url }),
+        "redis" => redis(reader, value).map(Queue::Redis),
         _ => reader.table::<EmbeddedTable>(value).map(|_| Queue::Embedded),
     }
-}
-
-fn redis_url(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<SecretString> {
-    let span = value.span();
-    let table: RedisTable = reader.table(value)?;
-    let url = Alternatives { key: "url", plain: table.url, file: table.url_file, env: table.url_env };
-    let url = reader.required_secret(span.clone(), url)?;
-    let schemes = ["redis://", "rediss://", "unix://", "redis+unix://"];
-    if !schemes.iter().any(|scheme| url.expose_secret().starts_with(scheme)) {
-        let help = "it looks like `redis://host:6379/0`, or `rediss://…` for TLS";
-        reader.error(span, "the `url` here is not that of a Redis server", help);
-        return None;
-    }
-    Some(url)
 }
 
 pub(super) fn mail(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) -> Option<Mail> {

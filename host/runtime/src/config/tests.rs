@@ -20,7 +20,7 @@ fn read(text: &str) -> Result<Config, Invalid> {
 
 fn key_value_url(keys: &str) -> String {
     match read(&format!("[key_value_store.jobs]\ntype = \"redis\"\n{keys}")).unwrap().key_value("jobs") {
-        KeyValue::Redis { url } => url.expose_secret().to_owned(),
+        KeyValue::Redis(redis) => redis.url.expose_secret().to_owned(),
         KeyValue::Embedded { .. } => panic!("embedded"),
     }
 }
@@ -54,7 +54,20 @@ fn a_url_stands_in_the_file_in_another_or_in_the_environment() {
     assert_eq!(key_value_url("url_file = \"url\""), "redis://from-file");
     assert_eq!(key_value_url("url_env = \"REDIS_URL\""), "redis://from-environment");
     let queue = read("[queue]\ntype = \"redis\"\nurl = \"rediss://here\"\n").unwrap().queue;
-    assert!(matches!(queue, Queue::Redis { url } if url.expose_secret() == "rediss://here"));
+    assert!(matches!(queue, Queue::Redis(redis) if redis.url.expose_secret() == "rediss://here"));
+}
+
+#[test]
+fn redis_may_be_trusted_by_a_private_authority_and_be_shown_a_certificate() {
+    let redis =
+        |keys: &str| match read(&format!("[queue]\ntype = \"redis\"\nurl = \"rediss://a\"\n{keys}")).unwrap().queue {
+            Queue::Redis(redis) => (redis.root_certificates, redis.identity),
+            Queue::Embedded => panic!("embedded"),
+        };
+    assert_eq!(redis(""), (None, None));
+    assert_eq!(redis("ca_file = \"ca.pem\""), (Some("etc/ca.pem".into()), None));
+    let identity = redis("client_cert_file = \"c.pem\"\nclient_private_key_file = \"/k.pem\"").1;
+    assert_eq!(identity, Some(("etc/c.pem".into(), "/k.pem".into())));
 }
 
 fn smtp(keys: &str) -> Smtp {
@@ -137,6 +150,8 @@ fn faults() {
         ("username_without_password", mail("username = \"u\"")),
         ("timeout_malformed", mail("timeout = \"soon\"")),
         ("host_missing", "[mail]\ntype = \"smtp\"\nfrom = \"a@b.example\"\n".to_owned()),
+        ("redis_ca_without_tls", store("type = \"redis\"\nurl = \"redis://a\"\nca_file = \"ca.pem\"")),
+        ("certificate_without_key", store("type = \"redis\"\nurl = \"rediss://a\"\nclient_cert_file = \"c.pem\"")),
         ("ca_without_tls", mail("tls = \"none\"\nca_file = \"ca.pem\"")),
         ("tls_key_missing", "[tls]\ncert_file = \"c.pem\"\n".to_owned()),
         ("tls_redirect_malformed", "[tls]\ncert_file = \"c\"\nkey_file = \"k\"\nredirect = \"80\"\n".to_owned()),

@@ -14,6 +14,8 @@ pub(super) struct Server {
     watchdog: Child,
     port: u16,
     durable: bool,
+    /// Options of a server with TLS; without them it has none.
+    tls: Option<Vec<String>>,
     directory: TempDir,
 }
 
@@ -47,16 +49,29 @@ pub(super) fn shared() -> Option<&'static str> {
 impl Server {
     /// Starts one; with `durable` it has written to disk what it answers.
     pub(super) fn start(durable: bool) -> Self {
+        Self::start_with(durable, None)
+    }
+
+    /// Starts one that speaks TLS only, with further options.
+    pub(super) fn encrypted(options: Vec<String>) -> Self {
+        Self::start_with(false, Some(options))
+    }
+
+    fn start_with(durable: bool, tls: Option<Vec<String>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // Another process may take the port between looking and binding: then another one is tried.
         for _ in 0..20 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if let Some(child) = launch(port, durable, &directory) {
+            if let Some(child) = launch(port, durable, tls.as_deref(), &directory) {
                 let watchdog = watch(&child, &directory);
-                return Self { child, watchdog, port, durable, directory };
+                return Self { child, watchdog, port, durable, tls, directory };
             }
         }
         panic!("redis-server does not start: see its output above");
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(super) fn url(&self) -> String {
@@ -76,7 +91,7 @@ impl Server {
     pub(super) fn restart(&mut self) {
         let start = Instant::now();
         loop {
-            if let Some(child) = launch(self.port, self.durable, &self.directory) {
+            if let Some(child) = launch(self.port, self.durable, self.tls.as_deref(), &self.directory) {
                 self.watchdog = watch(&child, &self.directory);
                 self.child = child;
                 return;
@@ -93,9 +108,14 @@ impl Drop for Server {
 }
 
 /// A server that answers on `port`; none if it ended.
-fn launch(port: u16, durable: bool, directory: &TempDir) -> Option<Child> {
-    let mut child = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--loglevel", "warning"])
+fn launch(port: u16, durable: bool, tls: Option<&[String]>, directory: &TempDir) -> Option<Child> {
+    let mut command = Command::new("redis-server");
+    match tls {
+        None => command.args(["--port", &port.to_string()]),
+        Some(options) => command.args(["--port", "0", "--tls-port", &port.to_string()]).args(options),
+    };
+    let mut child = command
+        .args(["--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"])
         .args(["--appendonly", if durable { "yes" } else { "no" }, "--appendfsync", "always", "--dir"])
         .arg(directory.path())
         .stdin(Stdio::null())
