@@ -4,6 +4,8 @@
 //! which is given up. The server's memory has no idempotency keys: [`Idempotent`] keeps them in a
 //! key-value store.
 
+mod check;
+
 use std::error::Error as _;
 use std::fs;
 use std::path::PathBuf;
@@ -20,8 +22,10 @@ use tessera_capability::mail::{self, Message, Receipt};
 use tessera_capability::time::Clock;
 use tessera_capability::{Error, Result, kv};
 
+pub use self::check::check;
 use crate::idempotent::Idempotent;
 use crate::message::{Composer, fingerprint};
+use crate::trouble::{self, Trouble};
 
 /// The most connections to the server.
 const CONNECTIONS: u32 = 8;
@@ -70,19 +74,8 @@ impl Sender {
     /// `Invalid` if the sender's address or the certificates cannot be used.
     pub fn connect(config: &Config, store: Arc<dyn kv::Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let composer = Composer::new(&config.from)?;
-        let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
-            .port(config.port)
-            .timeout(Some(config.timeout))
-            .tls(match config.tls {
-                Tls::StartTls => Encryption::Required(parameters(config)?),
-                Tls::Tls => Encryption::Wrapper(parameters(config)?),
-                Tls::None => Encryption::None,
-            })
-            .pool_config(PoolConfig::new().max_size(CONNECTIONS));
-        if let Some((user, password)) = &config.credentials {
-            builder = builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()));
-        }
-        let transport = Transport { smtp: builder.build(), composer, clock };
+        let smtp = transport(config)?;
+        let transport = Transport { smtp, composer, clock };
         Ok(Self(Idempotent::new(transport, store, config.timeout.saturating_mul(STEPS))))
     }
 }
@@ -92,6 +85,22 @@ impl mail::Sender for Sender {
     async fn send(&self, scope: &str, message: Message) -> Result<Receipt> {
         self.0.send(scope, message).await
     }
+}
+
+fn transport(config: &Config) -> Result<AsyncSmtpTransport<Tokio1Executor>> {
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&config.host)
+        .port(config.port)
+        .timeout(Some(config.timeout))
+        .tls(match config.tls {
+            Tls::StartTls => Encryption::Required(parameters(config)?),
+            Tls::Tls => Encryption::Wrapper(parameters(config)?),
+            Tls::None => Encryption::None,
+        })
+        .pool_config(PoolConfig::new().max_size(CONNECTIONS));
+    if let Some((user, password)) = &config.credentials {
+        builder = builder.credentials(Credentials::new(user.clone(), password.expose_secret().to_owned()));
+    }
+    Ok(builder.build())
 }
 
 /// Whom to trust.
@@ -138,8 +147,13 @@ fn refused(error: SmtpError) -> Error {
         }
         Some(code @ 500..) => Error::Rejected(format!("{code} {reply}")),
         Some(code) => Error::unavailable(format!("the mail server refused for now: {code} {reply}"), error),
-        None if error.is_timeout() => Error::unavailable("the mail server did not answer in time", error),
-        None if error.is_tls() => Error::unavailable("no secure connection to the mail server", error),
-        None => Error::unavailable("the mail server cannot be reached", error),
+        None => match Trouble::of_certificates(&error) {
+            Some(trouble) => Error::unavailable(trouble.about("the mail server"), error),
+            None if error.is_timeout() => Error::unavailable("the mail server did not answer in time", error),
+            None if error.is_tls() || trouble::is_tls(&error) => {
+                Error::unavailable("no secure connection to the mail server", error)
+            }
+            None => Error::unavailable("the mail server cannot be reached", error),
+        },
     }
 }

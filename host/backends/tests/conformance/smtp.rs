@@ -11,17 +11,18 @@ use std::{env, fs};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::KeyPair;
 use secrecy::SecretString;
 use serde::Deserialize;
 use tempfile::TempDir;
 use tessera_backends::embedded;
-use tessera_backends::smtp::{Config, Sender, Tls};
+use tessera_backends::smtp::{Config, Sender, Tls, check};
 use tessera_capability::conformance::mail::{Delivered, Refuses, Service};
 use tessera_capability::mail::Sender as _;
 use tessera_capability::time::SystemClock;
 use tessera_capability::{Error, kv, mail};
 
+use super::authority::Authority;
 use super::maildir::message;
 
 const USER: &str = "application";
@@ -207,34 +208,28 @@ async fn an_unknown_certificate_is_not_trusted() {
         let config = Config { root_certificates: None, ..server.config(tls, true) };
         let error = connect(&config, &store(dir.path())).send("component", message(None)).await.unwrap_err();
         assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+        let said = error.to_string();
+        assert!(said.contains("not trusted") && said.contains("ca_file"), "{tls:?}: {said}");
         assert!(server.taken().is_empty());
     }
 }
 
-/// An authority that nobody knows.
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
-}
-
 #[tokio::test]
 async fn a_private_authority_vouches_for_its_servers_by_name() {
-    let (ours, other) = (authority(), authority());
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    let (ours, other) = (Authority::new(), Authority::new());
+    let (certificate, key) = ours.sign("localhost");
     for tls in [Tls::StartTls, Tls::Tls] {
-        let Some(server) = Server::start_as(&certificate.pem(), &key, tls, true) else { return };
+        let Some(server) = Server::start_as(&certificate, &key, tls, true) else { return };
         let dir = TempDir::new().unwrap();
         let store = store(dir.path());
         let file = dir.path().join("ca.pem");
-        for (authorities, host, trusted) in [
-            (ours.pem(), "localhost", true),
+        for (authorities, host, fault) in [
+            (ours.pem(), "localhost", None),
             // A file may hold several.
-            (other.pem() + &ours.pem(), "localhost", true),
-            (other.pem(), "localhost", false),
+            (other.pem() + &ours.pem(), "localhost", None),
+            (other.pem(), "localhost", Some("not trusted")),
             // The same server by a name that its certificate does not have.
-            (ours.pem(), "127.0.0.1", false),
+            (ours.pem(), "127.0.0.1", Some("not for the name")),
         ] {
             fs::write(&file, &authorities).unwrap();
             let config =
@@ -242,16 +237,48 @@ async fn a_private_authority_vouches_for_its_servers_by_name() {
             let before = server.taken().len();
             let sent = connect(&config, &store).send("component", message(None)).await;
             let taken = server.taken();
-            if trusted {
+            let Some(fault) = fault else {
                 sent.unwrap();
                 assert_eq!(taken.len(), before + 1, "{tls:?} {host}");
                 assert!(taken.iter().all(|taken| taken.encrypted && taken.authenticated), "{tls:?} {host}");
-            } else {
-                let error = sent.unwrap_err();
-                assert!(matches!(error, Error::Unavailable { .. }), "{tls:?} {host}: {error:?}");
-                assert_eq!(taken.len(), before, "{tls:?} {host}");
-            }
+                continue;
+            };
+            let error = sent.unwrap_err();
+            assert!(matches!(error, Error::Unavailable { .. }), "{tls:?} {host}: {error:?}");
+            assert!(error.to_string().contains(fault), "{tls:?} {host}: {error}");
+            assert_eq!(taken.len(), before, "{tls:?} {host}");
         }
+    }
+}
+
+/// What a look at a server finds wrong, and it sends nothing.
+#[tokio::test]
+async fn whatever_is_wrong_is_said_with_what_to_do() {
+    let patience = Duration::from_secs(2);
+    let start = |tls| Some((tls, Server::start(tls, tls != Tls::None)?));
+    let Some(servers) = [Tls::StartTls, Tls::Tls, Tls::None].into_iter().map(start).collect::<Option<Vec<_>>>() else {
+        return;
+    };
+    let secret = "a wrong password";
+    for (tls, server) in &servers {
+        let good = server.config(*tls, *tls != Tls::None);
+        assert_eq!(check(&good, patience).await, Ok(()), "{tls:?}");
+        let mut wrong = Vec::new();
+        for other in [Tls::StartTls, Tls::Tls, Tls::None].into_iter().filter(|other| other != tls) {
+            wrong.push((Config { tls: other, ..good.clone() }, "tls"));
+        }
+        if *tls != Tls::None {
+            wrong.push((Config { root_certificates: None, ..good.clone() }, "ca_file"));
+            wrong.push((Config { host: "127.0.0.1".into(), ..good.clone() }, "name"));
+            let credentials = Some((USER.to_owned(), SecretString::from(secret)));
+            wrong.push((Config { credentials, ..good.clone() }, "password"));
+        }
+        for (config, word) in wrong {
+            let trouble = check(&config, patience).await.unwrap_err();
+            assert!(trouble.fix.contains(word), "{tls:?} as {:?}: {trouble:?}", config.tls);
+            assert!(!format!("{trouble:?}").contains(secret));
+        }
+        assert!(server.taken().is_empty());
     }
 }
 
