@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::support::fixtures::{manifest, wasm};
 use crate::support::server::binary;
+use crate::support::services::{Certificates, Smtp, TcpRedis};
 
 const PROBE: &str = "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\nkey_value_stores = [\"jobs\"]\n";
 
@@ -67,6 +68,56 @@ fn every_fault_is_named_with_its_remedy() {
     let secrets = finding(&findings, "secrets in the runtime configuration");
     assert!(secrets["status"] == "warning" && secrets["message"].to_string().contains("644"), "{secrets}");
     assert!(!format!("{findings:?}").contains("hunter2"));
+}
+
+/// The looks are real ones: with TLS, a certificate that is checked, and a login.
+#[test]
+fn engines_are_looked_at_as_they_are_used() {
+    let (certificates, password) = (Certificates::new(), "hunter2");
+    let Some(redis) = TcpRedis::encrypted(&certificates, password) else { return };
+    let Some(smtp) = Smtp::encrypted(&certificates, "user", password) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    manifest(directory.path(), PROBE);
+    let ca = format!("ca_file = \"{}\"\n", certificates.ca());
+    let config = |scheme: &str, ca: &str, password: &str, tls: &str| {
+        let (redis, smtp) = (redis.port, smtp.port);
+        format!(
+            "[key_value_store.jobs]\ntype = \"redis\"\nurl = \"{scheme}://:{password}@localhost:{redis}\"\n{ca}\
+             [mail]\ntype = \"smtp\"\nfrom = \"a@example.org\"\nhost = \"localhost\"\nport = {smtp}\n\
+             tls = \"{tls}\"\nusername = \"user\"\npassword = \"{password}\"\n{ca}"
+        )
+    };
+    // What is said of Redis and what to do about it, then the same of SMTP; nothing where all is well.
+    for (config, expected) in [
+        (config("rediss", &ca, password, "starttls"), [None, None]),
+        (config("rediss", "", password, "starttls"), [Some(("not trusted", "ca_file")); 2]),
+        (
+            config("rediss", &ca, "wrong-one", "starttls"),
+            [Some(("password", "`url`")), Some(("login", "`username` and `password`"))],
+        ),
+        (
+            config("redis", "", password, "tls").replace("[mail]", &format!("[mail]\n{ca}")),
+            [Some(("expects TLS", "`rediss://`")), Some(("does not begin with TLS", "starttls"))],
+        ),
+    ] {
+        let file = directory.path().join("runtime-config.toml");
+        write(&file, &config, 0o600);
+        let (_, findings) =
+            examine(directory.path(), &["--listen", "127.0.0.1:0", "--runtime-config-file", file.to_str().unwrap()]);
+        for (check, expected) in ["Redis localhost", "SMTP localhost"].iter().zip(expected) {
+            let finding = finding(&findings, check);
+            let Some((message, fix)) = expected else {
+                assert_eq!(finding["status"], "ok", "{finding}");
+                continue;
+            };
+            assert_eq!(finding["status"], "error", "{finding}");
+            assert!(finding["message"].as_str().unwrap().contains(message), "{message}: {finding}");
+            assert!(finding["fix"].as_str().unwrap().contains(fix), "{fix}: {finding}");
+        }
+        let text = format!("{findings:?}");
+        assert!(!text.contains(password) && !text.contains("wrong-one"), "{text}");
+    }
+    assert!(smtp.taken().is_empty());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod engines;
 mod fetch;
 mod inputs;
 mod listeners;
+mod reach;
 mod reload;
 mod start;
 mod statements;
@@ -32,6 +33,7 @@ pub(crate) use self::api::{Changed, History, Reloaded, Swapped, routes as swap_r
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::engines::Engines;
 pub(crate) use self::inputs::{Declared, Inputs};
+pub(crate) use self::reach::reach;
 use self::versions::{Hash, Versions};
 use crate::app::component::{Component, Mount, Settings};
 use crate::app::http::{Fixed, Routes, Target};

@@ -1,26 +1,24 @@
 //! The checks, each by itself.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use secrecy::ExposeSecret as _;
-
 use super::{Finding, Status, secrets};
 use crate::cli::watch::Watched;
-use crate::config::{self, Config, MailEngine};
+use crate::compose;
+use crate::config::Config;
 use crate::manifest::Manifest;
 
 /// Compilation from Rust needs it.
 const TARGET: &str = "wasm32-wasip2";
 /// Less free space than this is a fault, and less than ten times this is a warning.
 const SPACE: u64 = 100 << 20;
-/// An engine on the network has this long to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// An engine on the network has this long for each step.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// A file may be this much newer than now: clocks of file servers differ a little.
 const SKEW: Duration = Duration::from_secs(60);
 /// The clock is not set if it says less than this: 2025-01-01.
@@ -91,102 +89,25 @@ pub(super) fn sources(manifest: &Manifest) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether the engines on the network answer.
+/// Whether the engines on the network let themselves be used: connects to each, with TLS and login as configured.
 pub(super) fn engines(manifest: &Manifest, config: &Config) -> Vec<Finding> {
-    let labels: BTreeSet<_> = manifest.components.values().flat_map(|component| &component.key_value_stores).collect();
-    let mut urls: BTreeSet<String> = BTreeSet::new();
-    for label in labels {
-        if let config::KeyValue::Redis { url } = config.key_value(label) {
-            urls.insert(url.expose_secret().to_owned());
-        }
-    }
-    if let config::Queue::Redis { url } = &config.queue {
-        urls.insert(url.expose_secret().to_owned());
-    }
-    let mut findings: Vec<_> = urls.iter().map(|url| redis(url)).collect();
-    if let MailEngine::Smtp(server) = &config.mail.engine {
-        let address = format!("{}:{}", server.host, server.port);
-        let check = format!("SMTP {address}");
-        let wraps = server.tls == config::Tls::Tls;
-        let greeted = connect(&address).and_then(|mut stream| {
-            if wraps {
-                return Ok(true);
-            }
-            let mut greeting = [0; 4];
-            stream.read_exact(&mut greeting)?;
-            stream.write_all(b"EHLO doctor.invalid\r\nQUIT\r\n")?;
-            Ok(greeting.starts_with(b"220"))
-        });
-        findings.push(match greeted {
-            Ok(true) => Finding::ok(check, "it answers"),
-            Ok(false) => {
-                Finding::new(Status::Error, check, "no SMTP server answers", "mend `host` and `port` of [mail]")
-            }
-            Err(error) => {
-                let fix = "start the server, or mend `host`, `port` and `tls` of [mail]";
-                Finding::new(Status::Error, check, format!("cannot be reached: {error}"), fix)
-            }
-        });
-    }
-    findings
-}
-
-/// PINGs a server; one that wants a password answers too.
-fn redis(url: &str) -> Finding {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
-    // What comes before the last `@` may be a password.
-    let place = rest.rsplit('@').next().unwrap_or_default();
-    let ping = |stream: &mut dyn ReadWrite| {
-        stream.write_all(b"PING\r\n")?;
-        let mut answer = [0; 1];
-        stream.read_exact(&mut answer)?;
-        Ok(matches!(&answer, b"+" | b"-"))
-    };
-    let (shown, answered) = if scheme.ends_with("unix") {
-        let path = place.split('?').next().unwrap_or_default();
-        let stream = UnixStream::connect(path).and_then(|stream| {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            Ok(stream)
-        });
-        (path.to_owned(), stream.and_then(|mut stream| ping(&mut stream)))
-    } else {
-        let host = place.split(['/', '?']).next().unwrap_or_default();
-        let has_port = host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
-        let address = if has_port { host.to_owned() } else { format!("{host}:6379") };
-        let stream = connect(&address);
-        let answered = match stream {
-            Ok(_) if scheme == "rediss" => Ok(true),
-            Ok(mut stream) => ping(&mut stream),
-            Err(error) => Err(error),
-        };
-        (address, answered)
-    };
-    let check = format!("Redis {shown}");
-    match answered {
-        Ok(true) => Finding::ok(check, "it answers"),
-        Ok(false) => Finding::new(Status::Error, check, "what answers is not Redis", "mend the `url`"),
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
         Err(error) => {
-            let fix = "start the server, or mend the `url` in the runtime configuration";
-            Finding::new(Status::Error, check, format!("cannot be reached: {error}"), fix)
+            let fix = "let this user have more open files";
+            return vec![Finding::new(Status::Error, "engines", format!("cannot be looked at: {error}"), fix)];
         }
-    }
-}
-
-trait ReadWrite: std::io::Read + std::io::Write {}
-impl<T: std::io::Read + std::io::Write> ReadWrite for T {}
-
-fn connect(address: &str) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
-    for address in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    };
+    let reached = runtime.block_on(compose::reach(manifest, config, PATIENCE));
+    // A name that is still being resolved is not waited for.
+    runtime.shutdown_background();
+    reached
+        .into_iter()
+        .map(|reached| match reached.outcome {
+            Ok(()) => Finding::ok(reached.server, "it can be used"),
+            Err(trouble) => Finding::new(Status::Error, reached.server, trouble.what, trouble.fix),
+        })
+        .collect()
 }
 
 /// Whether the state directory, or the one that it will be made in, is ours, private and has room.
