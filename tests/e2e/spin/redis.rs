@@ -196,6 +196,13 @@ async fn messages_of_a_channel_call_its_components() {
     app.server.log.line_with(&["Redis handler failed", "failed on purpose"]);
     redis.ask(&["PUBLISH", "lobby", "trap"]);
     app.server.log.line_with(&["Redis handler trapped"]);
+    // What the component said itself belongs to the same piece of work as what is said of it.
+    let said = app.server.log.line_with(&["trapped on purpose", " request_id=", " trace_id="]);
+    let ids = said.rsplit_once(" request_id=").expect("the ids").1;
+    let all = app.server.log.text();
+    assert!(all.lines().filter(|line| line.ends_with(ids)).count() > 1, "{ids} in {all}");
+    let failed = app.server.log.line_with(&["failed on purpose", " request_id="]);
+    assert!(!failed.ends_with(ids), "{failed}");
     redis.ask(&["PUBLISH", "elsewhere", "unheard"]);
     // After the server went away and came back, messages come again.
     let redis = redis.restarted();

@@ -19,6 +19,7 @@ use wasmtime::PoolConcurrencyLimitError;
 use crate::app::App;
 use crate::cpu::aside;
 use crate::stats::Running;
+use crate::trace::{self, Context, Kind, Span};
 
 /// How many messages of one server are handled at the same time; the others wait at the server.
 const AT_A_TIME: usize = 256;
@@ -102,7 +103,7 @@ impl Listener {
                 let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
                 let (app, component, message) = (Arc::clone(app), Arc::clone(component), message.clone());
                 running.spawn(aside(async move {
-                    handle(&app, &component, message).await;
+                    traced(&app, &component, message).await;
                     drop(permit);
                 }));
             }
@@ -110,18 +111,38 @@ impl Listener {
     }
 }
 
+/// Handles a message as a piece of work of its own: nothing in it says what it is part of.
+async fn traced(app: &App, id: &str, message: Message) {
+    let context = Arc::new(Context::incoming(&Vec::new()));
+    let mut span = Span::begin(&context, Kind::Consumer, || format!("process {}", message.channel).into());
+    if let Some(span) = &mut span {
+        span.set("messaging.system", "redis");
+        span.set("messaging.operation.type", "process");
+        span.set("messaging.destination.name", &*message.channel);
+        span.set("tessera.component", id);
+    }
+    let failed = trace::scope(Some(context), handle(app, id, message)).await.err();
+    if let Some(span) = &mut span {
+        span.error = failed;
+    }
+}
+
 /// Calls the component's handler in a fresh instance. Nobody waits for what it returns, so that
 /// goes to the log.
-async fn handle(app: &App, id: &str, message: Message) {
+///
+/// # Errors
+/// Why it failed.
+async fn handle(app: &App, id: &str, message: Message) -> Result<(), String> {
     let channel = message.channel.clone();
-    let Some(component) = app.load().component(id).cloned() else { return };
-    let Some(subscriber) = component.redis_subscriber() else { return };
-    let Ok(_permit) = component.admission.wait().await else { return };
+    let Some(component) = app.load().component(id).cloned() else { return Ok(()) };
+    let Some(subscriber) = component.redis_subscriber() else { return Ok(()) };
+    let Ok(_permit) = component.admission.wait().await else { return Ok(()) };
     let running = Running::delivery(&component.stats);
     let timeout = component.limits.timeout;
     let call = async {
         loop {
             let mut store = component.store()?;
+            store.data_mut().tasks.all(trace::current());
             let cpu = Arc::clone(&store.data().cpu);
             cpu.allow(component.limits.cpu_time.unwrap_or(timeout));
             match cpu.measure(subscriber.call(&mut store, message.clone())).await {
@@ -136,19 +157,28 @@ async fn handle(app: &App, id: &str, message: Message) {
     };
     let result = tokio::select! {
         result = tokio::time::timeout(timeout, call) => result,
-        () = component.life.cut_off() => return,
+        () = component.life.cut_off() => return Err("cut off".to_owned()),
     };
     running.ended(matches!(result, Ok(Ok(Ok(())))));
     match result {
-        Ok(Ok(Ok(()))) => tracing::debug!(component = id, channel, "handled a message from Redis"),
-        Ok(Ok(Err(reason))) => tracing::warn!(component = id, channel, "the Redis handler failed: {reason}"),
+        Ok(Ok(Ok(()))) => {
+            tracing::debug!(component = id, channel, "handled a message from Redis");
+            Ok(())
+        }
+        Ok(Ok(Err(reason))) => {
+            tracing::warn!(component = id, channel, "the Redis handler failed: {reason}");
+            Err(reason)
+        }
         Ok(Err(trap)) => {
             running.trapped();
             tracing::error!(component = id, channel, "the Redis handler trapped: {trap:?}");
+            Err(format!("trap: {}", trap.root_cause()))
         }
         Err(_) => {
             running.timed_out();
-            tracing::warn!(component = id, channel, "the Redis handler gave no answer within {timeout:?}");
+            let reason = format!("no answer within {timeout:?}");
+            tracing::warn!(component = id, channel, "the Redis handler gave {reason}");
+            Err(reason)
         }
     }
 }
