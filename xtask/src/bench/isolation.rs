@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::server::Server;
@@ -28,8 +28,12 @@ const NEIGHBOURS: &[(&str, &str)] = &[
 /// As many requests at a time for each neighbour.
 const NOISE: &str = "-c4";
 
-/// The memory that each instance of a neighbour may have.
-const MEMORY: &str = "64MiB";
+/// The memory that each instance may have, in MiB, and how many may work at the same time.
+const MEMORY: usize = 64;
+const CONCURRENCY: usize = 16;
+
+/// What an instance may make the host hold besides, in MiB, as docs/limits.md says.
+const BESIDES: usize = 25;
 
 pub(super) fn bench(workspace: &Workspace) -> Result<()> {
     let directory = TempDir::new_in(workspace.path("target"))?;
@@ -58,6 +62,11 @@ pub(super) fn bench(workspace: &Workspace) -> Result<()> {
     println!("ratio                 {:>8.2}", together / alone);
     println!("memory before         {idle:>8.1} MiB");
     println!("memory at most        {peak:>8.1} MiB");
+    let bound = idle + (NEIGHBOURS.len() * CONCURRENCY * (MEMORY + BESIDES)) as f64;
+    println!("bound by the limits   {bound:>8.1} MiB");
+    if peak > bound {
+        bail!("the host needed more memory than the limits of its components allow");
+    }
     Ok(())
 }
 
@@ -68,7 +77,7 @@ fn manifest(workspace: &Workspace) -> Result<String> {
     for (name, _) in NEIGHBOURS.iter().chain(&[("good", "")]) {
         text.push_str(&format!(
             "[[trigger.http]]\nroute = \"/{name}/...\"\ncomponent = \"{name}\"\n[component.{name}]\nsource = \"{probe}\"\n\
-             [component.{name}.tool.tessera]\nlimits = {{ memory = \"{MEMORY}\", cpu_time = \"1s\", concurrency = 16 }}\n"
+             [component.{name}.tool.tessera]\nlimits = {{ memory = \"{MEMORY}MiB\", cpu_time = \"1s\", concurrency = {CONCURRENCY} }}\n"
         ));
     }
     Ok(text)

@@ -1,5 +1,6 @@
 //! A server under measurement: started on a free port, stopped at the end.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,12 +51,15 @@ impl Server {
         Ok(server)
     }
 
-    /// Starts some application with its state beside its manifest, in `directory`.
+    /// Starts some application with its state and its log beside its manifest, in `directory`.
     pub(super) fn of(workspace: &Workspace, manifest: &Path, directory: TempDir) -> Result<Self> {
         let mut command = workspace.command(workspace.binary());
         command.args(["up", "--quiet", "--listen", "127.0.0.1:0", "--from"]).arg(manifest);
         command.arg("--state-dir").arg(directory.path());
-        let mut server = Self::start(command)?;
+        let log = directory.path().join("log");
+        command.stderr(File::create(&log)?);
+        let server = Self::start(command);
+        let mut server = server.with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
         server.state = Some(directory);
         Ok(server)
     }
