@@ -110,7 +110,9 @@ impl Audio {
         let tags = Tags::read(&mut *format, track.id, segment_title.as_deref());
         let container = format.format_info().format;
         let edited = movie.tracks.into_iter().find(|edited| edited.id == track.id);
-        let rate = track.rate.unwrap_or(0);
+        // MP4 has no room for rates above 65,535 Hz. Until the decoder says it, the ticks of the track's times have to do.
+        let ticks = edited.as_ref().map(|edited| edited.timescale).or(track.time_base.map(|base| base.denom.get()));
+        let rate = track.rate.filter(|rate| RATES.contains(rate)).or(ticks).unwrap_or(0);
         let heard = match edited {
             Some(edited) if container == FORMAT_ID_ISOMP4 => {
                 Heard::Ranges(edited.played.iter().map(|ticks| in_samples(ticks, edited.timescale, rate)).collect())
@@ -259,21 +261,17 @@ impl Audio {
     }
 
     fn decode(&mut self, packet: &Packet) -> Option<Block> {
-        let start = match self.time_base.filter(|_| !self.contiguous) {
-            Some(base) => to_samples(packet.pts.get(), base, self.rate),
-            None => self.next_start,
-        };
-        let announced = self.time_base.map(|base| {
-            let ticks = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
-            u64::try_from(to_samples(ticks, base, self.rate)).unwrap_or(0)
-        });
+        let (start, announced) = self.place(packet);
         self.note_gap(packet);
-        if let (true, Some(length)) = (self.outputs > 0, announced.and_then(|length| i64::try_from(length).ok())) {
+        // What packets are said to last and what they give may differ; whoever skips some must not come out elsewhere.
+        if let Some(length) =
+            announced.filter(|length| *length == self.usual as u64 && (1..=MAX_SILENCE).contains(length))
+        {
             // Decoders look back by a few packets.
-            let reach = length.saturating_mul(LOOK_BACK);
-            if (1..=MAX_SILENCE as i64).contains(&length) && start.saturating_add(reach) < self.skipped {
+            let length = i64::try_from(length).unwrap_or(0);
+            if start.saturating_add(length.saturating_mul(LOOK_BACK)) < self.skipped {
                 self.next_start = start.saturating_add(length);
-                return Some(self.silence(start, length as usize));
+                return Some(self.silence(start, usize::try_from(length).unwrap_or(0)));
             }
         }
         match self.decoder.decode(packet) {
@@ -300,13 +298,15 @@ impl Audio {
                 if self.mix.as_ref().is_none_or(|(channels, _)| channels != spec.channels()) {
                     self.mix = Some((spec.channels().clone(), Mix::new(spec.channels(), self.outputs)));
                 }
-                self.usual = decoded.frames();
                 decoded.copy_to_vecs_planar(&mut self.scratch);
                 let mut planes = vec![Vec::new(); self.outputs];
                 if let Some((_, mix)) = &self.mix {
                     mix.apply(&self.scratch, &mut planes);
                 }
+                // With the rate, which may have been another before the first packet.
+                let (start, announced) = self.place(packet);
                 let planes = self.at_one_rate(rate, planes);
+                self.usual = planes.first().map_or(0, Vec::len);
                 let block = Block { start, planes, length: announced.filter(|length| *length > 0) };
                 self.next_start = start.saturating_add(i64::try_from(block.frames()).unwrap_or(0));
                 Some(block)
@@ -352,6 +352,19 @@ impl Audio {
             converted.extend(plane);
         }
         converted
+    }
+
+    /// Where a packet lies on the track's timeline and how long it is said to be, in samples.
+    fn place(&self, packet: &Packet) -> (i64, Option<u64>) {
+        let start = match self.time_base.filter(|_| !self.contiguous) {
+            Some(base) => to_samples(packet.pts.get(), base, self.rate),
+            None => self.next_start,
+        };
+        let announced = self.time_base.map(|base| {
+            let ticks = i64::try_from(packet.dur.get()).unwrap_or(i64::MAX);
+            u64::try_from(to_samples(ticks, base, self.rate)).unwrap_or(0)
+        });
+        (start, announced)
     }
 
     fn silence(&self, start: i64, frames: usize) -> Block {

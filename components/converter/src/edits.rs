@@ -33,6 +33,19 @@ pub struct Track {
     pub played: Vec<Range<u64>>,
 }
 
+/// What the file says about how a track is coded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// The track's number in the file.
+    pub track: u32,
+    /// The body of the box `stsd`, and where it lies in the file.
+    pub stsd: Vec<u8>,
+    /// See `stsd`.
+    pub at: u64,
+    /// Where the size that all samples have lies in the file, and that size, unless they differ (`stsz`).
+    pub size: Option<(u64, u32)>,
+}
+
 /// What was found in a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Movie {
@@ -40,8 +53,8 @@ pub struct Movie {
     pub tracks: Vec<Track>,
     /// The languages (ISO 639-2) that tracks say they are in, by the tracks' numbers.
     pub languages: Vec<(u32, String)>,
-    /// The bodies of the boxes `stsd`, which say how a track is coded, by the tracks' numbers.
-    pub entries: Vec<(u32, Vec<u8>)>,
+    /// How the tracks are coded.
+    pub entries: Vec<Description>,
     /// Which samples are heard, as iTunes says it (`iTunSMPB`) of files without edit lists.
     pub gapless: Option<Range<u64>>,
     /// Where the file should end, if a box reaches behind its end.
@@ -61,7 +74,7 @@ struct Raw {
     timescale: u32,
     language: Option<String>,
     entries: Vec<Entry>,
-    sample_entry: Vec<u8>,
+    description: Description,
 }
 
 #[derive(Default)]
@@ -103,7 +116,7 @@ pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
     let mut movie = Movie { tracks, gapless: walk.gapless, cut: walk.cut, ..Movie::default() };
     for raw in walk.tracks {
         movie.languages.extend(raw.language.map(|language| (raw.id, language)));
-        movie.entries.push((raw.id, raw.sample_entry));
+        movie.entries.push(Description { track: raw.id, ..raw.description });
     }
     Ok(movie)
 }
@@ -178,7 +191,15 @@ impl Walk {
             (5, b"stsd") => {
                 let mut entry = Vec::new();
                 source.take(end.saturating_sub(body).min(MAX_SAMPLE_ENTRY)).read_to_end(&mut entry)?;
-                self.with_track(|track| track.sample_entry = entry);
+                self.with_track(|track| {
+                    track.description.stsd = entry;
+                    track.description.at = body;
+                });
+            }
+            (5, b"stsz") => {
+                let _version = u32_of(source)?;
+                let size = u32_of(source)?;
+                self.with_track(|track| track.description.size = (size > 0).then_some((body.saturating_add(4), size)));
             }
             (3, b"elst") => {
                 let entries = entries(source, end)?;

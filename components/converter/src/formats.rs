@@ -15,9 +15,12 @@ mod input;
 mod lacing;
 mod latm;
 mod matroska;
+mod mpeg;
 mod names;
+mod patched;
 mod pes;
 mod program;
+mod quicktime;
 mod sniff;
 mod source;
 mod tables;
@@ -42,8 +45,11 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase};
 use symphonia::default::formats::IsoMp4Reader;
 
+use crate::edits::Description;
+
 use input::Input;
 pub use names::codec_name;
+use patched::Patched;
 use source::{Shared, Stretched, Typed};
 
 /// The reason of the [`Error::DecodeError`] after which a reader goes on: part of the file is missing here.
@@ -74,8 +80,8 @@ pub struct Opened {
 pub struct Known<'a> {
     /// The file name's extension.
     pub extension: Option<&'a str>,
-    /// Of MP4 files: the bodies of the boxes `stsd`, by the numbers of their tracks.
-    pub entries: &'a [(u32, Vec<u8>)],
+    /// Of MP4 files: how the tracks are coded.
+    pub entries: &'a [Description],
     /// Of MP4 files: where the file should end, if that is behind its end.
     pub cut: Option<u64>,
 }
@@ -84,7 +90,14 @@ pub struct Known<'a> {
 ///
 /// # Errors
 /// No reader can make sense of it.
-pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
+pub fn open(source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
+    match quicktime::patches(known.entries) {
+        patches if patches.is_empty() => open_as_is(source, known),
+        patches => open_as_is(Patched { source, patches, position: 0 }, known),
+    }
+}
+
+fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
     let kind = sniff::kind(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
     let length = source.byte_len();
     // Symphonia's streams jump by `isize`, which in Wasm has 32 bits, to where they know the end to be.
@@ -93,12 +106,17 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
         sniff::Kind::Matroska(file) => return open_matroska(source, file, known),
         kind => kind,
     };
-    let source: Box<dyn MediaSource> = match known.cut.or(far) {
+    let cut = match kind {
+        sniff::Kind::Other => sniff::stated_end(&mut source).ok().flatten().filter(|end| length < Some(*end)),
+        _ => None,
+    };
+    let source: Box<dyn MediaSource> = match known.cut.or(cut).or(far) {
         _ if matches!(kind, sniff::Kind::Untyped) => {
             let end = length.unwrap_or(0);
             Box::new(Typed::new(source, end, end <= FAR).map_err(|error| Unopened::Failed(error.into()))?)
         }
-        Some(length) => Box::new(Stretched { source, length, seekable: true }),
+        // Behind the sound nothing is looked for where there is nothing.
+        Some(length) => Box::new(Stretched { source, length, seekable: cut.is_none() }),
         None => Box::new(source),
     };
     let stream = MediaSourceStream::new(source, Default::default());
@@ -148,7 +166,9 @@ fn probe(stream: MediaSourceStream<'static>, known: Known<'_>) -> Result<Box<dyn
     if let Some(extension) = known.extension {
         hint.with_extension(extension);
     }
-    symphonia::default::get_probe().probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+    let probe = symphonia::default::get_probe();
+    let reader = probe.probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())?;
+    Ok(mpeg::to_the_end(reader))
 }
 
 /// A reader of ours. `open` may leave the input anywhere.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::bytes::be32;
 use super::matroska::{self, Matroska};
 use super::{elementary, transport, wave};
 use crate::edits;
@@ -80,6 +81,14 @@ fn of(head: &[u8]) -> Kind {
     } else {
         Kind::Other
     }
+}
+
+/// Where an AIFF file says that it ends. Leaves the source at its start.
+pub(super) fn stated_end(source: &mut (impl Read + Seek)) -> io::Result<Option<u64>> {
+    let mut head = Vec::new();
+    source.by_ref().take(8).read_to_end(&mut head)?;
+    source.seek(SeekFrom::Start(0))?;
+    Ok(be32(&head, 4).filter(|_| head.starts_with(b"FORM")).map(|size| u64::from(size) + 8))
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ const VIDEO: [&str; 2] = ["-c:v", "mpeg4"];
 const CASES: &[Case] = &[
     Case { file: "a.wav", options: &["-vn"], damage: cut, expected: Warning::EndsEarly, known: true },
     Case { file: "a.flac", options: &["-vn"], damage: cut, expected: Warning::EndsEarly, known: true },
+    Case { file: "a.aiff", options: &["-vn"], damage: cut, expected: Warning::EndsEarly, known: true },
+    Case { file: "a.mp3", options: &["-vn"], damage: cut, expected: Warning::EndsEarly, known: true },
     Case {
         file: "a.mp4",
         options: &[VIDEO[0], VIDEO[1], "-c:a", "aac", "-movflags", "+faststart"],

@@ -86,3 +86,22 @@ fn joints_are_as_good_as_what_lies_between() {
         }
     }
 }
+
+/// Whoever makes a later part does not decode what comes before, and must not come out elsewhere for that.
+#[test]
+fn parts_of_a_film_whose_packets_are_said_to_last_longer_than_they_do_fit_together() {
+    let workshop = Workshop::new();
+    let source = workshop.path("slow.m4a");
+    let sound = "aevalsrc='0.4*sin(2*PI*(200+40*t)*t)':s=44100:d=20";
+    let options = ["-c:a", "aac", "-bsf:a", "setts=ts=PTS*1.05"];
+    ffmpeg(["-f", "lavfi", "-i", sound].iter().chain(&options).chain(&[source.to_str().expect("UTF-8")]));
+    let settings = Settings::default();
+    let spans = Span::share(20 * 44_100 / FRAME as u64, 3);
+    let single = samples(&whole(&workshop, &source, &settings), 2);
+    let parts = samples(&joined(&workshop, &source, &settings, &spans), 2);
+    assert_eq!(parts.len(), single.len());
+    for second in 0..19 {
+        let alike = snr(&single, &parts, second * 44_100, (second + 1) * 44_100);
+        assert!(alike > 15.0, "from {second} s on: {alike:.1} dB");
+    }
+}

@@ -64,6 +64,7 @@ const CASES: &[Case] = &[
     Case { file: "tags.mp3", options: &["-vn", "-c:a", "libmp3lame"], change: tagged, decibels: 60.0 },
     Case { file: "text.mp3", options: &["-vn", "-c:a", "libmp3lame"], change: behind_text, decibels: 60.0 },
     Case { file: "text.aac", options: &["-vn", "-c:a", "aac"], change: behind_text, decibels: 60.0 },
+    Case { file: "joined.mp3", options: &["-vn", "-c:a", "libmp3lame"], change: twice, decibels: ANY },
     // ffmpeg makes 128 samples more than the two files have, where they are joined.
     Case { file: "chained.ogg", options: &["-vn", "-c:a", "libvorbis"], change: twice, decibels: ANY },
     Case { file: "joined.ts", options: &["-c:v", "mpeg2video", "-c:a", "mp2"], change: twice, decibels: 60.0 },
@@ -152,4 +153,20 @@ fn without_an_edit_list_the_tag_of_itunes_says_what_is_heard() {
 fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let size = u32::try_from(body.len() + 8).expect("a short one");
     [&size.to_be_bytes(), kind.as_slice(), body].concat()
+}
+
+/// As QuickTime writes it: 1 for the size of whatever is not compressed; and a second way of coding, for another piece.
+#[test]
+fn quicktimes_own_ways_of_saying_it_are_understood() {
+    let workshop = Workshop::new();
+    let plain = fs::read(workshop.make("a.mov", &["-vn", "-c:a", "pcm_s24be"])).expect("the file");
+    let mut bytes = plain.clone();
+    for (name, place, expected, new) in [(b"stsd", 8, 1_u32, 2_u32), (b"stsz", 8, 6, 1)] {
+        let at = bytes.windows(4).position(|four| four == name).expect("the box") + place;
+        assert_eq!(bytes[at..at + 4], expected.to_be_bytes());
+        bytes[at..at + 4].copy_from_slice(&new.to_be_bytes());
+    }
+    let (heard, wanted) = (decode(bytes, "a.mov").expect("sound"), decode(plain, "a.mov").expect("sound"));
+    assert_eq!(heard.warning, None);
+    assert!(heard.planes == wanted.planes);
 }
