@@ -152,9 +152,13 @@ async fn logs_are_read_and_followed() {
     });
     assert!(lines.await.contains("WARN probe| first to stderr"));
     assert_eq!(text(state, &["logs", "worker"]), "");
+    for verb in [&["logs"][..], &["logs", "-f"], &["history"]] {
+        let unknown = refused(state, &[verb, &["prob"]].concat());
+        assert!(unknown.contains("no component `prob`; it has probe, worker"), "{verb:?}: {unknown}");
+    }
 
     let mut follower = Command::new(binary())
-        .args(["logs", "--follow", "probe", "--json", "--state-dir"])
+        .args(["logs", "-f", "probe", "--json", "--state-dir"])
         .arg(state)
         .stdout(Stdio::piped())
         .spawn()

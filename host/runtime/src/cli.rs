@@ -7,6 +7,7 @@ mod log;
 mod up;
 mod watch;
 
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,6 +73,13 @@ impl From {
     fn manifest(&self) -> PathBuf {
         if self.from.is_dir() { self.from.join("spin.toml") } else { self.from.clone() }
     }
+}
+
+/// An address to listen on. A name stands for its first address, an IPv4 one if it has any.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map(Vec::from_iter).unwrap_or_default();
+    let address = found.iter().find(|address| address.is_ipv4()).or(found.first()).copied();
+    address.ok_or_else(|| "expected an address and a port, such as 127.0.0.1:3000 or [::1]:3000".to_owned())
 }
 
 /// The state directory that is meant if `given` is not: beside the manifest.

@@ -83,7 +83,7 @@ pub(crate) struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The file cannot be read.
-    #[error("cannot read the manifest {}: {source}; name another with --from", path.display())]
+    #[error("cannot read the manifest {} (`--from` names another)", path.display())]
     Read {
         /// The file.
         path: PathBuf,

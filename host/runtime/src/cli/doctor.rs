@@ -27,7 +27,7 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
     /// The address that `tessera up` is to serve on.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = super::address)]
     listen: SocketAddr,
     /// The private key of the certificate that `tessera up` is to serve with.
     #[arg(long, value_name = "FILE", env = "SPIN_TLS_KEY")]

@@ -1,5 +1,6 @@
 //! A client of a running application's administration.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body, BodyReader};
 
-use crate::admin::{self, Problem, Token};
+use crate::admin::{self, Problem, Status, Token};
 
 /// An application that does not answer is given up after this.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -109,6 +110,20 @@ impl Client {
     pub(crate) fn post_file<T: DeserializeOwned>(&self, path: &str, file: File) -> Result<T> {
         let request = self.agent.post(self.at(path)).header("authorization", self.authorization.expose_secret());
         self.decode(request.header("content-type", "application/wasm").send(file))
+    }
+
+    /// Whether the application has a component now; if not, what to say about that.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn knows(&self, component: &str) -> Result<Result<(), String>> {
+        let status: Status = self.get("/v1/components")?;
+        let ids: BTreeSet<&str> = status.components.iter().map(|known| &*known.id).collect();
+        if ids.contains(component) {
+            return Ok(Ok(()));
+        }
+        let ids = ids.into_iter().collect::<Vec<_>>().join(", ");
+        Ok(Err(format!("the application has no component `{component}`; it has {ids}")))
     }
 
     fn at(&self, path: &str) -> String {

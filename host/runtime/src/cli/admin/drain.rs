@@ -13,6 +13,11 @@ use crate::admin;
 /// How often is asked whether everything has ended.
 const ASK: Duration = Duration::from_millis(200);
 
+/// A time as users write it.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 30s or 5m".to_owned())
+}
+
 /// Lets the running application take no new work and end what it has, before it is stopped.
 ///
 /// New requests get 503, so that a load balancer goes elsewhere; messages wait in their queues.
@@ -26,7 +31,7 @@ pub(crate) struct Drain {
     #[arg(long, conflicts_with = "resume")]
     no_wait: bool,
     /// How long to wait at most.
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     timeout: Duration,
     #[command(flatten)]
     running: Running,

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::Running;
@@ -12,11 +12,13 @@ use crate::admin::Line;
 
 /// Prints the latest lines of the running application's log.
 #[derive(Debug, Args)]
+// `-f` follows, as it does with `tail`; the manifest is `--from` here.
+#[command(mut_arg("from", |from| from.short(None::<char>)))]
 pub(crate) struct Logs {
     /// Only lines about this component, or that it wrote.
     component: Option<String>,
     /// Goes on with every new line until Ctrl-C.
-    #[arg(short = 'F', long)]
+    #[arg(short = 'f', short_alias = 'F', long)]
     follow: bool,
     /// How many of the latest lines.
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 100)]
@@ -34,6 +36,12 @@ impl Logs {
             query.append_pair("component", component);
         }
         let client = self.running.client()?;
+        // One that was taken out has left lines, but writes no new ones.
+        let unknown = self.component.as_deref().map(|id| client.knows(id)).transpose()?.and_then(Result::err);
+        if let (true, Some(unknown)) = (self.follow, &unknown) {
+            bail!("{unknown}");
+        }
+        let mut found = false;
         let lines = BufReader::new(client.stream(&format!("/v1/logs?{}", query.finish()))?);
         let mut out = std::io::stdout().lock();
         for line in lines.lines() {
@@ -42,11 +50,15 @@ impl Logs {
             if line.is_empty() {
                 continue;
             }
+            found = true;
             let text = if self.running.json { line } else { text(&serde_json::from_str(&line)?) };
             match writeln!(out, "{text}").and_then(|()| out.flush()) {
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
                 other => other?,
             }
+        }
+        if let (false, Some(unknown)) = (found, unknown) {
+            bail!("{unknown}");
         }
         Ok(ExitCode::SUCCESS)
     }

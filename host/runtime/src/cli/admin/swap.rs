@@ -4,9 +4,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::client::segment;
 use super::{Running, table};
 use crate::compose::{Changed, History, Reloaded, Swapped};
 
@@ -39,6 +40,9 @@ pub(crate) struct Swap {
 impl Swap {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let file = File::open(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            bail!("{} is no file", self.file.display());
+        }
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("by", &who());
         let given = [("canary", &self.canary), ("window", &self.window), ("drain", &self.drain)];
@@ -122,9 +126,15 @@ pub(crate) struct ShowHistory {
 
 impl ShowHistory {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let mut history: History = self.running.client()?.get("/v1/history")?;
-        if self.component.is_some() {
-            history.entries.retain(|entry| entry.component == self.component);
+        let client = self.running.client()?;
+        let mut history: History = client.get("/v1/history")?;
+        if let Some(component) = &self.component {
+            history.entries.retain(|entry| entry.component.as_ref() == Some(component));
+            if history.entries.is_empty()
+                && let Err(unknown) = client.knows(component)?
+            {
+                bail!(unknown);
+            }
         }
         self.running.print(&history, |history| {
             let rows = history.entries.iter().map(|entry| {
@@ -147,11 +157,6 @@ impl ShowHistory {
 
 fn by() -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair("by", &who()).finish()
-}
-
-/// A component's id in a path.
-fn segment(id: &str) -> String {
-    form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 /// `user@host`, as the environment says.

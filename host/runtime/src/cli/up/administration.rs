@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::admin::{self, Bound, Error};
+use crate::cli;
 use crate::server::Tls;
 
 /// Where the administration is unless somebody says otherwise.
@@ -18,7 +19,7 @@ pub(super) struct Administration {
     /// The address and port of the administration, for `tessera ps` and its like; port 0 picks a
     /// free one. Other than loopback addresses need the TLS of the public listener. [default:
     /// 127.0.0.1:3001, or a free port if that is in use]
-    #[arg(long, value_name = "ADDR", conflicts_with = "no_admin")]
+    #[arg(long, value_name = "ADDR", value_parser = cli::address, conflicts_with = "no_admin")]
     admin: Option<SocketAddr>,
     /// Runs without administration.
     #[arg(long)]

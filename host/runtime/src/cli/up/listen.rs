@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::cli;
 use crate::config::Config;
 use crate::server::{self, Limits, Tls, redirect, tls};
 use crate::trigger::http;
@@ -20,7 +21,7 @@ use crate::trigger::http;
 #[derive(Debug, Args)]
 pub(super) struct Listen {
     /// The address and port to serve HTTP on; port 0 picks a free one and prints it.
-    #[arg(long, value_name = "ADDR", env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:3000")]
+    #[arg(long, value_name = "ADDR", env = "SPIN_HTTP_LISTEN_ADDR", default_value = "127.0.0.1:3000", value_parser = cli::address)]
     listen: SocketAddr,
     /// Takes the next port that is free if that one is in use.
     #[arg(long)]
