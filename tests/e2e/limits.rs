@@ -9,6 +9,7 @@ use reqwest::{Body, Client, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use crate::support::fixtures::Fixture;
+use crate::support::operator::metric_of;
 use crate::support::{DEADLINE, eventually};
 
 /// A component at `/probe/…` with these limits, and one at `/other/…` with none of its own.
@@ -203,11 +204,15 @@ async fn streams_and_blobs_have_an_end() {
     assert_eq!(fixture.probe("probe/streams/-?50", "").await, "50");
     let (status, _) = status_and_text(&fixture, "probe/streams/-?100000").await;
     assert_eq!(status, 500);
+    fixture.server.log.line_with(&["too many resources, streams and futures", "limits.resources"]);
     assert_eq!(fixture.probe("probe/blob-put/box", &"x".repeat(1 << 20)).await, "ok");
     let opened = fixture.probe("probe/open-blobs/box?1000", "").await;
     assert!(opened.starts_with("25 then Error::Unavailable"), "{opened}");
     fixture.server.log.line_with(&["too many blobs are open", "limits.resources"]);
     assert_eq!(fixture.probe("probe/open-blobs/box?20", "").await, "20", "what was dropped is free again");
+    // The instance, and the blob that was one too many.
+    let exceeded = metric_of(fixture.directory.path(), "tessera_resources_exceeded_total", "probe").await;
+    assert_eq!(exceeded, 2.0);
 }
 
 #[tokio::test]

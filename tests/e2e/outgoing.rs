@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::fixtures::{Fixture, manifest};
+use crate::support::operator::metric_of;
 use crate::support::server::Launch;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -201,6 +202,8 @@ async fn sockets_count_as_connections() {
             assert_eq!(fixture.probe(&format!("new/hold/-?{places}"), "").await, most, "{limits}{config}");
         }
         if most != "6" {
+            let exceeded = metric_of(fixture.directory.path(), "tessera_connections_exceeded_total", "new").await;
+            assert!(exceeded >= 3.0, "{exceeded} with {limits}{config}");
             fixture.server.log.line_with(&["too many connections", "limits.connections"]);
         }
     }

@@ -260,6 +260,7 @@ impl Builder<'_> {
             redis: self.engines.redis_client(),
             blobs,
             operations,
+            exceeded: Arc::default(),
             open_blobs: Arc::new(Semaphore::new(declared.limits.open_blobs())),
             publish: declared.publish.clone(),
             broker: self.engines.broker(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use wasmtime::component::ResourceTableError;
 
 /// What a component had too much of.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -26,6 +27,13 @@ pub(crate) enum Exceeded {
         "the response of component `{component}` is longer than {limit} (`limits.response_body` in `[component.{component}.tool.tessera]`)"
     )]
     ResponseBody { component: Arc<str>, limit: ByteSize },
+}
+
+/// Whether an instance trapped because it had too many resources, streams and futures open.
+pub(crate) fn is_of_resources(error: &wasmtime::Error) -> bool {
+    // Of the limit of handles Wasmtime tells by this text alone; a test notices if it gets another.
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.chain().any(|cause| cause.to_string().contains("store handle limit exceeded"))
 }
 
 impl Exceeded {

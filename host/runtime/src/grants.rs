@@ -8,8 +8,9 @@ use tessera_capability::{Error, Result, blob, kv, mail, queue, redis, sql};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::exceeded::is_of_resources;
 use crate::manifest::{AllowedHosts, BlobAccess, Destination, MailGrant, Secret};
-use crate::stats::Operations;
+use crate::stats::{Exceeded, Operations};
 
 /// A granted blob store.
 pub(crate) struct Blobs {
@@ -51,6 +52,8 @@ pub(crate) struct Grants {
     pub(crate) variables: BTreeMap<String, Secret>,
     /// What it did with its stores.
     pub(crate) operations: Vec<Arc<Operations>>,
+    /// How often it met a limit.
+    pub(crate) exceeded: Arc<Exceeded>,
     /// Where it may connect to.
     pub(crate) hosts: AllowedHosts,
 }
@@ -93,12 +96,25 @@ impl Grants {
     pub(crate) fn open_blob(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.open_blobs).try_acquire_owned().map_err(|_| {
             let component = &*self.component;
+            self.exceeded.resources.increment();
             tracing::warn!(
                 component,
                 "too many blobs are open at a time (an eighth of `limits.resources` in `[component.{component}.tool.tessera]`)"
             );
             Error::Unavailable { message: "too many blobs are open at a time".into(), source: None }
         })
+    }
+
+    /// Counts and explains the end of an instance that had too much open; other errors are not its concern.
+    pub(crate) fn note_trap(&self, error: &wasmtime::Error) {
+        if is_of_resources(error) {
+            let component = &*self.component;
+            self.exceeded.resources.increment();
+            tracing::error!(
+                component,
+                "an instance has too many resources, streams and futures open (`limits.resources` in `[component.{component}.tool.tessera]`)"
+            );
+        }
     }
 
     pub(crate) fn may_publish(&self, queue: &QueueName) -> Result<()> {

@@ -81,7 +81,7 @@ pub(crate) struct Stats {
     /// Work that was refused because too much was in flight.
     pub(crate) rejected: Counter,
     /// Limits of the manifest that it met; `rejected` and `timeouts` are limits too.
-    pub(crate) exceeded: Exceeded,
+    pub(crate) exceeded: Arc<Exceeded>,
     /// Messages that became dead letters.
     pub(crate) dead_letters: Counter,
     /// Instances made.
@@ -93,6 +93,11 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
+    /// Of a component whose grants count what they refuse in `exceeded`.
+    pub(crate) fn new(exceeded: Arc<Exceeded>) -> Self {
+        Self { exceeded, ..Self::default() }
+    }
+
     /// Answers to HTTP requests with a status of `class` hundreds, 1 to 5.
     pub(crate) fn answers(&self, class: u16) -> u64 {
         class.checked_sub(1).and_then(|index| self.statuses.get(usize::from(index))).map_or(0, Counter::get)
@@ -126,6 +131,10 @@ pub(crate) struct Exceeded {
     pub(crate) request_body: Counter,
     /// Responses refused or cut off because their bodies were too long.
     pub(crate) response_body: Counter,
+    /// Instances ended, and blobs not opened, because too much was open.
+    pub(crate) resources: Counter,
+    /// Outgoing connections that were not made because there were too many.
+    pub(crate) connections: Counter,
     /// Lines that were not logged because there were too many.
     pub(crate) log_lines: Counter,
 }

@@ -122,6 +122,12 @@ const COUNTERS: &[(&str, &str, Read)] = &[
     ("tessera_response_body_exceeded", "Responses refused or cut off at limits.response_body", |stats| {
         stats.exceeded.response_body.get()
     }),
+    ("tessera_resources_exceeded", "Instances ended and blobs not opened at limits.resources", |stats| {
+        stats.exceeded.resources.get()
+    }),
+    ("tessera_connections_exceeded", "Outgoing connections refused at limits.connections", |stats| {
+        stats.exceeded.connections.get()
+    }),
     ("tessera_log_lines_suppressed", "Lines not logged because of limits.log_rate", |stats| {
         stats.exceeded.log_lines.get()
     }),

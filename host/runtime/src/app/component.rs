@@ -98,7 +98,7 @@ impl Component {
     pub(crate) fn new(pre: InstancePre<State>, hash: Arc<str>, settings: Settings) -> Self {
         let Settings { network, limits, reuse, environment, mounts, turns, wagi } = settings;
         let id = Arc::clone(&network.grants().component);
-        let stats = Arc::<Stats>::default();
+        let stats = Arc::new(Stats::new(Arc::clone(&network.grants().exceeded)));
         Self {
             admission: Arc::new(Admission::new(Arc::clone(&id), &limits)),
             id,

@@ -246,6 +246,7 @@ impl Call {
                     }
                     Err(error) => {
                         running.trapped();
+                        callee.grants().note_trap(&error);
                         Err(error)
                     }
                     values => values,

@@ -41,6 +41,7 @@ impl Network {
         let permits: Option<Vec<_>> =
             semaphores.into_iter().flatten().map(|semaphore| Arc::clone(semaphore).try_acquire_owned().ok()).collect();
         if permits.is_none() {
+            self.grants.exceeded.connections.increment();
             tracing::warn!(
                 component = &*self.grants.component,
                 "too many connections at a time for another socket (`limits.connections`, or a limit of the \

@@ -75,6 +75,7 @@ impl Network {
     ) -> Result<Response<WasiBody>, HttpError> {
         let wait = options.and_then(|options| options.connect_timeout).unwrap_or(WAIT).min(WAIT);
         let Ok(place) = tokio::time::timeout(wait, self.place_of_request(connections)).await else {
+            self.grants.exceeded.connections.increment();
             tracing::warn!(
                 component = &*self.grants.component,
                 "no outgoing request ended within {wait:?}, so that another could begin (`limits.connections`, or a \

@@ -225,6 +225,7 @@ impl Work {
             },
             Ok(Err(trap)) => {
                 running.trapped();
+                component.grants().note_trap(&trap);
                 tracing::error!(component = &*self.consumer.component, "the consumer trapped: {trap:?}");
                 Outcome::Failed(None, format!("trap: {}", trap.root_cause()))
             }

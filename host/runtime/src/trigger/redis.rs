@@ -171,6 +171,7 @@ async fn handle(app: &App, id: &str, message: Message) -> Result<(), String> {
         }
         Ok(Err(trap)) => {
             running.trapped();
+            component.grants().note_trap(&trap);
             tracing::error!(component = id, channel, "the Redis handler trapped: {trap:?}");
             Err(format!("trap: {}", trap.root_cause()))
         }

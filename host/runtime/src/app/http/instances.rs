@@ -206,8 +206,9 @@ impl WorkerState for Serving {
         Box::pin(activity.stalled(self.timeout))
     }
 
-    fn drop(&self, store: Store<State>, result: Result<()>) {
+    fn drop(&self, mut store: Store<State>, result: Result<()>) {
         if let Err(error) = result {
+            store.data_mut().grants().note_trap(&error);
             self.shared.ends(error.downcast_ref().cloned().map_or(Cause::Trap, Cause::Exceeded));
             match self.shared.end() {
                 Some(End { cause: Cause::Abandoned, .. }) => {
