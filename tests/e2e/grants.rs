@@ -186,6 +186,60 @@ const DOORS: &[(&str, &str, &[&str])] = &[
     ("resolve3/-?secret.evil.example", "AccessDenied", &["`secret.evil.example`", "`allowed_outbound_hosts`"]),
 ];
 
+/// The doors that components of Spin's SDKs know.
+const SPINS_DOORS: &[(&str, &str, &[&str])] = &[
+    ("7/key-value/get/shelf/key", "AccessDenied", &["key-value store `shelf`", "`key_value_stores`", "seven"]),
+    ("6/key-value/set/shelf/key", "AccessDenied", &["key-value store `shelf`", "`key_value_stores`", "six"]),
+    ("5/key-value/get/shelf/key", "AccessDenied", &["key-value store `shelf`", "`key_value_stores`", "five"]),
+    ("5/key-value-1/get/shelf/key", "AccessDenied", &["key-value store `shelf`", "`key_value_stores`", "five"]),
+    ("5/draft/get/shelf/key", "AccessDenied", &["key-value store `shelf`", "`key_value_stores`", "five"]),
+    ("5/draft2/get/shelf/key", "AccessDenied", &["key-value store `shelf`", "`key_value_stores`", "five"]),
+    ("7/sqlite/execute/ledger", "AccessDenied", &["SQLite database `ledger`", "`sqlite_databases`", "seven"]),
+    ("6/sqlite/execute/ledger", "AccessDenied", &["SQLite database `ledger`", "`sqlite_databases`", "six"]),
+    ("5/sqlite/execute/ledger", "AccessDenied", &["SQLite database `ledger`", "`sqlite_databases`", "five"]),
+    ("5/sqlite-1/execute/ledger", "AccessDenied", &["SQLite database `ledger`", "`sqlite_databases`", "five"]),
+    (
+        "7/redis/get/key?redis://127.0.0.1:9",
+        "InvalidAddress",
+        &["`redis://127.0.0.1:9`", "`allowed_outbound_hosts`", "seven"],
+    ),
+    (
+        "6/redis/get/key?redis://127.0.0.1:9",
+        "InvalidAddress",
+        &["`redis://127.0.0.1:9`", "`allowed_outbound_hosts`", "six"],
+    ),
+    (
+        "5/redis/get/key?redis://127.0.0.1:9",
+        "InvalidAddress",
+        &["`redis://127.0.0.1:9`", "`allowed_outbound_hosts`", "five"],
+    ),
+    ("5/redis-1/get/key?redis://127.0.0.1:9", "Error", &["`redis://127.0.0.1:9`", "`allowed_outbound_hosts`", "five"]),
+];
+
+#[tokio::test]
+async fn spins_doors_are_shut_too_and_logged_once() {
+    let mut content = String::new();
+    for (id, route, source) in
+        [("seven", "7", "spin7"), ("six", "6", "sdk6"), ("five", "5", "spin5"), ("mark", "mark", "probe")]
+    {
+        content += &format!(
+            "[[trigger.http]]\nroute = \"/{route}/...\"\ncomponent = \"{id}\"\n[component.{id}]\nsource = \"<{source}>\"\n"
+        );
+    }
+    let fixture = Fixture::start(&content);
+    for (number, (path, outcome, said)) in SPINS_DOORS.iter().enumerate() {
+        let before = denials(&fixture).len();
+        let answer = fixture.probe(path, "SELECT 1").await;
+        assert!(answer.contains(outcome), "{path}: {answer}");
+        // What is logged after it comes after all that the attempt logs.
+        fixture.probe(&format!("mark/print/-?marker-{number}"), "").await;
+        fixture.server.log.line_with(&[&format!("marker-{number} to stderr")]);
+        let new = denials(&fixture).split_off(before);
+        assert_eq!(new.len(), 1, "{path}: {new:#?}");
+        assert!(said.iter().all(|said| new[0].contains(said)), "{path}: {}", new[0]);
+    }
+}
+
 #[tokio::test]
 async fn every_door_is_shut_and_every_attempt_is_logged_once() {
     let fixture = Fixture::start(

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,8 +15,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::support::client::Visitor;
-use crate::support::fixtures::Fixture;
-use crate::support::server::Launch;
+use crate::support::fixtures::{Fixture, manifest};
+use crate::support::server::{Launch, binary};
 use crate::support::{eventually, mail, media, operator};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -117,6 +119,69 @@ async fn one_trace_from_the_upload_to_the_mail() {
     assert_eq!(buckets.len(), point["explicitBounds"].as_array().unwrap().len() + 1);
     assert_eq!((buckets.iter().sum::<u64>(), point["count"].as_str()), (1, Some("1")), "{point}");
     assert!(point["sum"].as_f64().unwrap() > 0.0, "{point}");
+}
+
+#[tokio::test]
+async fn the_trace_goes_out_with_requests() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    let served = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let length = connection.read(&mut request).await.unwrap();
+        connection.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+        String::from_utf8(request[..length].to_vec()).unwrap().to_lowercase()
+    });
+    // The destination is granted by way of a variable.
+    let fixture = Fixture::start(&format!(
+        "[variables]\nupstream = {{ default = \"{upstream}\" }}\n\
+         [[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n\
+         allowed_outbound_hosts = [\"http://{{{{ upstream }}}}\"]\n"
+    ));
+    let request = reqwest::Client::new().get(format!("{}/x/http/-?http://{upstream}/", fixture.server.url));
+    let request = request.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    let request = request.header("tracestate", "vendor=value").header("x-request-id", "from-the-client");
+    assert!(request.send().await.unwrap().text().await.unwrap().starts_with("204"));
+    let sent = served.await.unwrap();
+    for header in
+        [&format!("traceparent: 00-{TRACE}-"), "tracestate: vendor=value\r", "x-request-id: from-the-client\r"]
+    {
+        assert!(sent.contains(header), "{header} is not in {sent}");
+    }
+    // A port that the variable does not name stays closed.
+    let other = fixture.probe(&format!("x/http/-?http://127.0.0.1:{}/", upstream.port() ^ 1), "").await;
+    assert!(other.contains("HttpRequestDenied"), "{other}");
+}
+
+#[tokio::test]
+async fn away_from_a_terminal_each_line_is_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let content =
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"probe\"\n[component.probe]\nsource = \"<probe>\"\n";
+    let mut child = Command::new(binary())
+        .args(["up", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--from"])
+        .arg(manifest(directory.path(), content))
+        .env_remove("TESSERA_LOG_FORMAT")
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let url = output.find_map(|line| line.strip_prefix("Serving ").map(str::to_owned)).expect("it serves");
+    let request = reqwest::Client::new().get(format!("{url}/x/print/-?hello")).header("x-request-id", "mine");
+    let request = request.header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut lines =
+        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}")));
+    let line = lines.find(|line| line["message"] == "hello to stderr").expect("what the component printed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((&line["level"], &line["component"]), (&"WARN".into(), &"probe".into()), "{line}");
+    assert_eq!((&line["request_id"], &line["trace_id"]), (&"mine".into(), &TRACE.into()), "{line}");
+    assert!(line["timestamp"].is_string() && line["target"].is_string(), "{line}");
 }
 
 #[tokio::test]
