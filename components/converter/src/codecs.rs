@@ -3,6 +3,8 @@
 
 mod aac;
 mod ac3;
+mod flash;
+mod layouts;
 mod opus;
 mod output;
 mod vorbis;
@@ -22,13 +24,7 @@ use crate::reason::Reason;
 /// [`Reason::Unsupported`], with the codec's name if it is known.
 pub(crate) fn decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Reason> {
     let refused = || Reason::Unsupported(formats::codec_name(params.codec));
-    let prepared = match params.codec {
-        codec::CODEC_ID_VORBIS => Some(vorbis::prepared(params).ok_or_else(refused)?),
-        _ => None,
-    };
-    registry()
-        .make_audio_decoder(prepared.as_ref().unwrap_or(params), &AudioDecoderOptions::default())
-        .map_err(|_| refused())
+    registry().make_audio_decoder(params, &AudioDecoderOptions::default()).map_err(|_| refused())
 }
 
 /// Samples at a track's start that its codec says are not meant to be heard, whatever the container says.
@@ -45,7 +41,9 @@ fn registry() -> &'static CodecRegistry {
         // Symphonia's own AAC decoder leaves out SBR, PS, and more than two channels.
         registry.register_audio_decoder::<aac::AacDecoder>();
         registry.register_audio_decoder::<ac3::Ac3Decoder>();
+        registry.register_audio_decoder::<flash::FlashDecoder>();
         registry.register_audio_decoder::<opus::OpusDecoder>();
+        registry.register_audio_decoder::<vorbis::VorbisDecoder>();
         registry
     })
 }

@@ -4,10 +4,12 @@
 //! file once from its start to its end and keep no more of it than one packet, take any length that the file states
 //! for a claim, and look for the next sound place behind a damaged one.
 
+mod aiff;
 mod avi;
 mod bytes;
 mod clusters;
 mod corrected;
+mod dvd;
 mod elementary;
 mod flv;
 mod frames;
@@ -48,6 +50,7 @@ use symphonia::default::formats::IsoMp4Reader;
 use crate::edits::Description;
 
 use input::Input;
+pub(crate) use names::ADPCM_FLASH;
 pub use names::codec_name;
 use patched::Patched;
 use source::{Shared, Stretched, Typed};
@@ -121,6 +124,7 @@ fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::
     };
     let stream = MediaSourceStream::new(source, Default::default());
     let opened = match kind {
+        sniff::Kind::Aiff => boxed(stream, aiff::Aiff::open),
         sniff::Kind::Avi => boxed(stream, avi::Avi::open),
         sniff::Kind::Elementary => boxed(stream, elementary::Elementary::open),
         sniff::Kind::Flv => boxed(stream, flv::Flv::open),

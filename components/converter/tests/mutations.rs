@@ -31,8 +31,6 @@ const MAX_SECONDS: u64 = 300;
 const KNOWN_PANICS: &[&str] = &[
     // A fragment's table of sizes that is shorter than it says.
     "symphonia-format-isomp4-0.6.1/src/atoms/trun.rs:92",
-    // A floor with a class of zero dimensions.
-    "symphonia-codec-vorbis-0.6.1/src/floor.rs:793",
     // A box that lies half the address space away.
     "symphonia-core-0.6.1/src/io/media_source_stream.rs:536",
 ];
@@ -53,6 +51,8 @@ const FIXTURES: &[(&str, &str)] = &[
     ("a.webm", "-c:v libvpx -deadline realtime -c:a libvorbis"),
     ("b.webm", "-vn -c:a libopus"),
     ("aac.ts", "-c:v mpeg2video -c:a aac"),
+    ("adpcm.mkv", "-vn -c:a adpcm_ms"),
+    ("surround.mkv", "-vn -c:a libopus -mapping_family 1 -af pan=5.1|FL=c0|FR=c1|FC=c0|LFE=c1|BL=c0|BR=c1"),
     ("latm.ts", "-vn -c:a aac -mpegts_flags latm"),
     ("mp2.ts", "-c:v mpeg2video -c:a mp2"),
     ("opus.ts", "-vn -c:a libopus"),
@@ -65,6 +65,16 @@ const FIXTURES: &[(&str, &str)] = &[
     ("mp3.flv", "-vn -c:a libmp3lame"),
     ("a.mpg", "-c:v mpeg1video -c:a mp2 -f mpeg"),
     ("pcm.vob", "-c:v mpeg2video -c:a pcm_dvd -ar 48000 -sample_fmt s16"),
+    ("pcm24.vob", "-vn -c:a pcm_dvd -ar 48000 -sample_fmt s32"),
+    ("adpcm.flv", "-vn -c:a adpcm_swf"),
+    ("ima.mov", "-vn -c:a adpcm_ima_qt"),
+    ("ima.aiff", "-vn -c:a adpcm_ima_qt"),
+    ("a.w64", "-vn"),
+    ("a.loas", "-vn -c:a aac -f latm"),
+    ("a.ac3", "-vn -c:a ac3"),
+    ("a.eac3", "-vn -c:a eac3"),
+    ("51.ogg", "-vn -c:a libvorbis -af pan=5.1|FL=c0|FR=c1|FC=c0|LFE=c1|BL=c0|BR=c1"),
+    ("71.ogg", "-vn -c:a libvorbis -af pan=7.1|FL=c0|FR=c1|FC=c0|LFE=c1|BL=c0|BR=c1|SL=c0|SR=c1"),
     ("a.wav", "-vn"),
     ("ima.wav", "-vn -c:a adpcm_ima_wav"),
     ("rf64.wav", "-vn -rf64 always"),

@@ -3,7 +3,7 @@
 //! Pre-skip is for whoever knows the container, which may have cut it off already.
 
 use rusty_opus::repacketizer;
-use symphonia::core::audio::{Channels, GenericAudioBufferRef, Position};
+use symphonia::core::audio::{Channels, GenericAudioBufferRef};
 use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions, FinalizeResult};
@@ -11,33 +11,14 @@ use symphonia::core::codecs::registry::{RegisterableAudioDecoder, SupportedAudio
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::packet::PacketRef;
 
+use super::layouts::LAYOUTS;
 use super::output::Output;
 
 /// Opus is decoded at this rate, whatever rate was encoded.
 const RATE: u32 = 48_000;
 /// Samples in the longest packet, 120 ms.
 const MAX_FRAMES: usize = 5760;
-const MAX_CHANNELS: usize = 8;
-
-/// For 1 to 8 channels of mapping family 1: the layout, and for each of its channels in Symphonia's order (that of
-/// WAVE) which one of the Vorbis order it is.
-const LAYOUTS: [(Position, &[usize]); MAX_CHANNELS] = {
-    const FRONT: Position = Position::FRONT_LEFT.union(Position::FRONT_RIGHT);
-    const REAR: Position = Position::REAR_LEFT.union(Position::REAR_RIGHT);
-    const SIDE: Position = Position::SIDE_LEFT.union(Position::SIDE_RIGHT);
-    const THREE: Position = FRONT.union(Position::FRONT_CENTER);
-    const FIVE_ONE: Position = THREE.union(REAR).union(Position::LFE1);
-    [
-        (Position::FRONT_LEFT, &[0]),
-        (FRONT, &[0, 1]),
-        (THREE, &[0, 2, 1]),
-        (FRONT.union(REAR), &[0, 1, 2, 3]),
-        (THREE.union(REAR), &[0, 2, 1, 3, 4]),
-        (FIVE_ONE, &[0, 2, 1, 5, 3, 4]),
-        (THREE.union(SIDE).union(Position::REAR_CENTER).union(Position::LFE1), &[0, 2, 1, 6, 5, 3, 4]),
-        (FIVE_ONE.union(SIDE), &[0, 2, 1, 7, 5, 6, 3, 4]),
-    ]
-};
+const MAX_CHANNELS: usize = LAYOUTS.len();
 
 /// The identification header: `OpusHead` of Ogg and Matroska, or `dOps` of MP4 behind the same magic.
 #[derive(Debug, Clone, PartialEq, Eq)]

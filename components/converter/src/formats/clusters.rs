@@ -18,6 +18,7 @@ use super::bytes::{be16, u8_at};
 use super::input::{Input, MAX_PEEK};
 use super::lacing;
 use super::matroska::{self, Audio, Elements, Matroska, id_at, number, size};
+use super::waveform::blocks_per_packet;
 use super::{Demux, GAP, Reader, end_of_file, info};
 
 /// Nanoseconds per second, which the file's times are in.
@@ -259,20 +260,26 @@ impl Clusters {
             (None, Some(each)) => each,
             (None, None) => 0,
         };
-        let samples = |nanoseconds: i128| {
-            let samples = nanoseconds.checked_mul(i128::from(audio.rate))?.checked_add(SECOND / 2)?.div_euclid(SECOND);
-            i64::try_from(samples).ok()
-        };
         let start = i128::from(self.cluster_time?) + i128::from(delta);
         let mut start = start.checked_mul(i128::from(self.scale))? - i128::from(audio.delay);
         let last = frames.len().saturating_sub(1);
         for (index, frame) in frames.into_iter().enumerate() {
+            if let Some((bytes, samples)) = audio.block.filter(|(_, samples)| *samples > 1) {
+                // As much at once as the decoder has room for.
+                let mut begin = self::samples(start, audio.rate)?;
+                for piece in frame.chunks((bytes * blocks_per_packet(samples)) as usize) {
+                    let length = u64::try_from(piece.len()).ok()? / u64::from(bytes) * u64::from(samples);
+                    self.held.push_back(Packet::new(id, Timestamp::new(begin), Duration::new(length), piece));
+                    begin = begin.checked_add_unsigned(length)?;
+                }
+                continue;
+            }
             let data = [&audio.prefix, frame].concat();
-            let length = Duration::new(u64::try_from(samples(each.into())?).ok()?);
-            let mut packet = Packet::new(id, Timestamp::new(samples(start)?), length, data);
+            let length = Duration::new(u64::try_from(samples(each.into(), audio.rate)?).ok()?);
+            let mut packet = Packet::new(id, Timestamp::new(samples(start, audio.rate)?), length, data);
             if index == last && discard > 0 {
                 // Negative numbers, of what is not heard at a block's start, are beyond any block's length.
-                packet.trim_end = Duration::new(u64::try_from(samples(discard.into())?).ok()?);
+                packet.trim_end = Duration::new(u64::try_from(samples(discard.into(), audio.rate)?).ok()?);
                 packet.dur = packet.dur.saturating_sub(packet.trim_end);
             }
             self.held.push_back(packet);
@@ -280,6 +287,11 @@ impl Clusters {
         }
         Some(())
     }
+}
+
+fn samples(nanoseconds: i128, rate: u32) -> Option<i64> {
+    let samples = nanoseconds.checked_mul(i128::from(rate))?.checked_add(SECOND / 2)?.div_euclid(SECOND);
+    i64::try_from(samples).ok()
 }
 
 /// Goes to the next place where a cluster begins; false at the file's end.

@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Result;
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
 use symphonia::core::formats::{Attachment, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track};
@@ -15,9 +17,9 @@ use symphonia::core::meta::{ChapterGroup, Metadata};
 use symphonia::core::packet::Packet;
 
 use super::bytes::u8_at;
-use super::{Description, quicktime};
+use super::{Description, names, quicktime};
 
-/// Packets kept while looking for one of every MPEG audio track.
+/// Packets kept while looking for the first one of some tracks.
 const MAX_HELD: usize = 64;
 
 pub(super) struct Corrected {
@@ -38,38 +40,47 @@ pub(super) fn movie(inner: Box<dyn FormatReader>, entries: &[Description]) -> Bo
             track.codec_params = Some(CodecParameters::Audio(params));
         }
     }
-    reader.find_layers();
+    reader.look_at_first_packets();
     Box::new(reader)
 }
 
 impl Corrected {
-    /// MP3 tracks may be of another layer, which the first packet says.
-    fn find_layers(&mut self) {
-        let mut wanted: Vec<u32> = Vec::new();
-        for track in &self.tracks {
-            if let Some(CodecParameters::Audio(params)) = &track.codec_params
-                && params.codec == codec::CODEC_ID_MP3
-            {
-                wanted.push(track.id);
-            }
-        }
+    /// Some codecs show what they are only in the first packet.
+    fn look_at_first_packets(&mut self) {
+        let codec_of = |track: &Track| match &track.codec_params {
+            Some(CodecParameters::Audio(params)) => Some(params.codec),
+            _ => None,
+        };
+        let unclear =
+            |track: &&Track| matches!(codec_of(track), Some(codec::CODEC_ID_MP3 | codec::CODEC_ID_ADPCM_IMA_QT));
+        let mut wanted: Vec<u32> = self.tracks.iter().filter(unclear).map(|track| track.id).collect();
         while !wanted.is_empty() && self.held.len() < MAX_HELD {
             // What is wrong with the packet shows again when it is read for itself.
             let Ok(Some(packet)) = self.inner.next_packet() else { break };
             if let Some(index) = wanted.iter().position(|id| *id == packet.track_id) {
                 wanted.swap_remove(index);
-                let id = match u8_at(&packet.data, 1).map(|byte| byte >> 1 & 3) {
-                    Some(3) => codec::CODEC_ID_MP1,
-                    Some(2) => codec::CODEC_ID_MP2,
-                    _ => codec::CODEC_ID_MP3,
-                };
                 let track = self.tracks.iter_mut().find(|track| track.id == packet.track_id);
                 if let Some(CodecParameters::Audio(params)) = track.and_then(|track| track.codec_params.as_mut()) {
-                    params.codec = id;
+                    params.codec = shown(params, &packet);
                 }
             }
             self.held.push_back(packet);
         }
+    }
+}
+
+/// The codec of a track by its first packet.
+fn shown(params: &AudioCodecParameters, packet: &Packet) -> AudioCodecId {
+    let channels = params.channels.as_ref().map_or(0, Channels::count);
+    match (params.codec, u8_at(&packet.data, 1).map(|byte| byte >> 1 & 3)) {
+        // MP3 tracks may be of another layer.
+        (codec::CODEC_ID_MP3, Some(3)) => codec::CODEC_ID_MP1,
+        (codec::CODEC_ID_MP3, Some(2)) => codec::CODEC_ID_MP2,
+        // Where a packet is not a block of every channel, Symphonia does not find them.
+        (codec::CODEC_ID_ADPCM_IMA_QT, _) if packet.data.len() != 34 * channels || packet.dur.get() != 64 => {
+            names::IMA_QUICKTIME
+        }
+        (codec, _) => codec,
     }
 }
 

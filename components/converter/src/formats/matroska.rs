@@ -1,12 +1,13 @@
 //! The little of Matroska (RFC 8794, RFC 9559) that Symphonia's reader does not say: whether the file is whole, which
 //! codec a track has that it does not know, and what a track's blocks leave out.
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecParameters, CODEC_ID_NULL_AUDIO};
 
-use super::bytes::{be32, u8_at};
+use super::bytes::{array, be32, u8_at};
 use super::names;
-use super::waveform::Waveform;
+use super::waveform::{Packing, Waveform};
 
 const EBML: u32 = 0x1a45_dfa3;
 const SEGMENT: u32 = 0x1853_8067;
@@ -16,6 +17,10 @@ const NUMBER: u64 = 0xd7;
 const TYPE: u64 = 0x83;
 const CODEC: u64 = 0x86;
 const PRIVATE: u64 = 0x63a2;
+const SOUND: u64 = 0xe1;
+const RATE: u64 = 0xb5;
+const CHANNELS: u64 = 0x9f;
+const BITS: u64 = 0x6264;
 const DEFAULT_DURATION: u64 = 0x23_e383;
 const DELAY: u64 = 0x56aa;
 const INFO: u64 = 0x1549_a966;
@@ -45,6 +50,8 @@ pub(super) struct Audio {
     pub(super) number: u32,
     /// Of codecs that Symphonia does not know, or those that it knows only by another name.
     pub(super) params: AudioCodecParameters,
+    /// Bytes and samples of a block, of codecs whose frames are many such.
+    pub(super) block: Option<(u32, u32)>,
     /// Samples per second.
     pub(super) rate: u32,
     /// Nanoseconds of every frame.
@@ -59,7 +66,7 @@ impl Audio {
     /// Nothing but its number is known.
     pub(super) fn new(number: u32) -> Self {
         let params = AudioCodecParameters::new();
-        Self { number, params, rate: 1, duration: None, delay: 0, prefix: Vec::new() }
+        Self { number, params, block: None, rate: 1, duration: None, delay: 0, prefix: Vec::new() }
     }
 }
 
@@ -96,9 +103,15 @@ fn audio(track: &[u8]) -> Option<Audio> {
     let name = child(CODEC)?;
     // Microsoft's description says it all.
     let described = child(PRIVATE).filter(|_| name.starts_with(b"A_MS/ACM")).and_then(Waveform::parse);
-    let params = described.map_or_else(|| named(name), |described| described.params);
+    let block = match described.as_ref().map(|described| described.packing) {
+        Some(Packing::Blocks { bytes, samples }) => Some((bytes, samples)),
+        _ => None,
+    };
+    let params = described.map(|described| described.params);
+    let params = params.or_else(|| pcm_of_8_bits(name, child(SOUND)?)).unwrap_or_else(|| named(name));
     Some(Audio {
         params,
+        block,
         duration: child(DEFAULT_DURATION).map(number).filter(|duration| *duration > 0),
         delay: child(DELAY).map_or(0, number),
         prefix: child(ENCODINGS).and_then(prefix).unwrap_or_default().to_vec(),
@@ -112,6 +125,23 @@ fn prefix(encodings: &[u8]) -> Option<&[u8]> {
     let compression = child(child(encodings, ENCODING)?, COMPRESSION)?;
     child(compression, ALGORITHM).filter(|algorithm| number(algorithm) == 3)?;
     child(compression, SETTINGS)
+}
+
+/// The one kind of uncompressed sound that Symphonia does not know.
+fn pcm_of_8_bits(name: &[u8], sound: &[u8]) -> Option<AudioCodecParameters> {
+    let child = |wanted| Elements(sound).find(|(id, _)| *id == wanted).map(|(_, body)| body);
+    if !name.starts_with(b"A_PCM/INT/") || child(BITS).map(number) != Some(8) {
+        return None;
+    }
+    let rate = match child(RATE)? {
+        float if float.len() == 4 => f64::from(f32::from_bits(be32(float, 0)?)),
+        float => f64::from_bits(u64::from_be_bytes(array(float, 0)?)),
+    };
+    let channels = u16::try_from(child(CHANNELS).map_or(1, number)).ok().filter(|count| *count > 0)?;
+    let mut params = AudioCodecParameters::new();
+    params.for_codec(codec::CODEC_ID_PCM_U8).with_sample_rate(rate as u32);
+    params.with_channels(Channels::Discrete(channels));
+    Some(params)
 }
 
 /// The codec of a track that Symphonia does not know.

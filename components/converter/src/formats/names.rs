@@ -4,10 +4,9 @@ use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::common::FourCc;
 
-pub(super) const ADPCM_FLASH: AudioCodecId = AudioCodecId::new(FourCc::new(*b"swfa"));
+pub(crate) const ADPCM_FLASH: AudioCodecId = AudioCodecId::new(FourCc::new(*b"swfa"));
 pub(super) const AMR: AudioCodecId = AudioCodecId::new(FourCc::new(*b"samr"));
 pub(super) const BLURAY_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"HDMV"));
-pub(super) const DVD_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"lpcm"));
 pub(super) const ENCRYPTED: AudioCodecId = AudioCodecId::new(FourCc::new(*b"enca"));
 pub(super) const GSM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"agsm"));
 pub(super) const IMA_QUICKTIME: AudioCodecId = AudioCodecId::new(FourCc::new(*b"ima4"));
@@ -20,7 +19,7 @@ pub(super) const SMPTE_302M: AudioCodecId = AudioCodecId::new(FourCc::new(*b"BSS
 /// What to call a codec that cannot be decoded.
 #[must_use]
 pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    const NAMES: [(AudioCodecId, &str); 25] = [
+    const NAMES: [(AudioCodecId, &str); 24] = [
         (codec::CODEC_ID_AAC, "AAC of an unusual kind"),
         (codec::CODEC_ID_OPUS, "Opus"),
         (codec::CODEC_ID_VORBIS, "Vorbis of an unusual kind"),
@@ -37,7 +36,6 @@ pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
         (ADPCM_FLASH, "Flash ADPCM"),
         (AMR, "AMR"),
         (BLURAY_PCM, "Blu-ray PCM"),
-        (DVD_PCM, "DVD PCM of more than 16 bits"),
         (ENCRYPTED, "encrypted"),
         (GSM, "GSM"),
         (IMA_QUICKTIME, "QuickTime's ADPCM (IMA 4:1)"),

@@ -2,14 +2,14 @@
 //! elementary stream in pieces.
 
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
-use symphonia::core::errors::Result;
+use symphonia::core::errors::{Error, Result};
 use symphonia::core::formats::Track;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
-use super::audio_track;
 use super::bytes::{be16, u8_at};
 use super::frames::{Coding, Frame, Header, Splitter};
+use super::{GAP, audio_track};
 
 /// Ticks per second.
 pub(super) const CLOCK: u32 = 90_000;
@@ -71,15 +71,6 @@ impl Clock {
         self.expected = self.expected.map(|expected| (expected + length) % WRAP);
         start
     }
-}
-
-/// What a stream of frames gives next.
-pub(super) enum Given {
-    Packet(Packet),
-    /// Part of the stream is missing here.
-    Gap,
-    /// From here on another decoder is needed, as [`Elementary::track`] says.
-    Changed,
 }
 
 /// One audio stream.
@@ -146,15 +137,17 @@ impl Elementary {
         self.splitter.end();
     }
 
-    pub(super) fn next(&mut self) -> Option<Given> {
+    /// The next packet, [`GAP`] where part of the stream is missing, or `ResetRequired` where from here on another
+    /// decoder is needed, as [`Elementary::track`] says.
+    fn next(&mut self) -> Option<Result<Packet>> {
         if let Some(packet) = self.behind.take() {
-            return Some(Given::Packet(packet));
+            return Some(Ok(packet));
         }
         let frame = self.held.take().or_else(|| self.splitter.next())?;
         let before = self.header.replace(frame.header);
         if before.is_some_and(|before| !before.same_stream(&frame.header)) {
             self.held = Some(frame);
-            return Some(Given::Changed);
+            return Some(Err(Error::ResetRequired));
         }
         let length = u64::from(frame.header.samples) * u64::from(CLOCK) / u64::from(frame.header.rate.max(1));
         let before = self.clock.now;
@@ -165,9 +158,9 @@ impl Elementary {
         let packet = Packet::new(self.id, begin, Duration::new(length), frame.data);
         if is_behind_gap {
             self.behind = Some(packet);
-            return Some(Given::Gap);
+            return Some(Err(Error::DecodeError(GAP)));
         }
-        Some(Given::Packet(packet))
+        Some(Ok(packet))
     }
 
     /// The track to decode it by; none if nothing is known of it.
@@ -221,7 +214,8 @@ impl Streams {
         Self { all: self.all.into_iter().map(Elementary::renewed).collect(), ready: 0 }
     }
 
-    pub(super) fn next(&mut self, ended: bool) -> Option<Given> {
+    /// As [`Demux::next`](super::Demux::next). None: more has to be pushed, or nothing is left.
+    pub(super) fn next(&mut self, ended: bool) -> Option<Result<Packet>> {
         loop {
             if let Some(given) = self.all.get_mut(self.ready)?.next() {
                 return Some(given);

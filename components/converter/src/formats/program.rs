@@ -1,19 +1,17 @@
 //! MPEG program streams (`.mpg`, `.vob`), of MPEG-1 and MPEG-2.
 
-use symphonia::core::audio::{Channels, Position};
+use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::common::FourCc;
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::formats::{FormatId, FormatInfo, Track};
 use symphonia::core::packet::Packet;
-use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
 use super::bytes::{be16, u8_at};
 use super::frames::Coding;
 use super::input::Input;
-use super::pes::{Elementary, Given, Streams, next_start};
-use super::{Demux, GAP, audio_track, end_of_file, info, names, pes, video_track};
+use super::pes::{Elementary, Streams, next_start};
+use super::{Demux, dvd, end_of_file, info, pes, video_track};
 
 /// Bytes looked through for the tracks once one of them is known, and if none is.
 const PROBE: (u64, u64) = (4 << 20, 64 << 20);
@@ -27,8 +25,8 @@ pub(super) struct Program {
     streams: Streams,
     /// The streams' numbers in the file, in the order of `streams`.
     numbers: Vec<Number>,
-    /// Uncompressed streams, by substream, with the samples that went before.
-    pcm: Vec<(u8, Pcm, u64)>,
+    /// Uncompressed streams.
+    pcm: Vec<dvd::Stream>,
     has_video: bool,
     lost: bool,
     ended: bool,
@@ -41,13 +39,6 @@ enum Number {
     Substream(u8),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pcm {
-    rate: u32,
-    channels: u8,
-    bits: u8,
-}
-
 impl Demux for Program {
     const INFO: FormatInfo = info(FormatId::new(FourCc::new(*b"mpps")), "mpegps", "MPEG program stream");
 
@@ -57,15 +48,14 @@ impl Demux for Program {
 
     fn next(&mut self, input: &mut Input<'_>) -> Result<Option<Packet>> {
         loop {
-            match self.streams.next(self.ended) {
-                Some(Given::Packet(packet)) => return Ok(Some(packet)),
-                Some(Given::Gap) => return Err(Error::DecodeError(GAP)),
-                Some(Given::Changed) => {
+            if let Some(given) = self.streams.next(self.ended) {
+                if matches!(given, Err(Error::ResetRequired)) {
                     self.tracks = self.all_tracks();
-                    return Err(Error::ResetRequired);
                 }
-                None if self.ended => return Ok(None),
-                None => {}
+                return given.map(Some);
+            }
+            if self.ended {
+                return Ok(None);
             }
             if let Some(packet) = self.unit(input)? {
                 return Ok(Some(packet));
@@ -98,7 +88,7 @@ impl Program {
             }
         }
         input.seek(0)?;
-        program.pcm.iter_mut().for_each(|(.., passed)| *passed = 0);
+        program.pcm.iter_mut().for_each(dvd::Stream::renew);
         Ok(Self {
             tracks: program.all_tracks(),
             streams: program.streams.renewed(),
@@ -122,7 +112,7 @@ impl Program {
 
     fn all_tracks(&self) -> Vec<Track> {
         let mut tracks: Vec<Track> = self.streams.tracks().collect();
-        tracks.extend(self.pcm.iter().filter_map(|(substream, pcm, _)| pcm.track(*substream)));
+        tracks.extend(self.pcm.iter().filter_map(dvd::Stream::track));
         if self.has_video {
             tracks.push(video_track(VIDEO_TRACK));
         }
@@ -208,34 +198,11 @@ impl Program {
     }
 
     fn uncompressed(&mut self, substream: u8, payload: &[u8]) -> Option<Packet> {
-        let format = u8_at(payload, 5)?;
-        let pcm = Pcm {
-            rate: [48_000, 96_000, 44_100, 32_000].get(usize::from(format >> 4 & 3)).copied()?,
-            channels: (format & 7) + 1,
-            bits: 16 + (format >> 6) * 4,
-        };
-        let index = self.pcm.iter().position(|(known, ..)| *known == substream).unwrap_or(self.pcm.len());
+        let id = PCM_TRACKS + u32::from(substream);
+        let index = self.pcm.iter().position(|stream| stream.id() == id).unwrap_or(self.pcm.len());
         if index == self.pcm.len() {
-            self.pcm.push((substream, pcm, 0));
+            self.pcm.push(dvd::Stream::new(id, payload)?);
         }
-        let (_, known, passed) = self.pcm.get_mut(index).filter(|(_, known, _)| *known == pcm)?;
-        let frame = 2 * usize::from(known.channels);
-        let data = payload.get(7..).filter(|_| known.bits == 16)?;
-        let samples = data.len() / frame;
-        let start = Timestamp::new(i64::try_from(*passed).ok()?);
-        *passed = passed.saturating_add(samples as u64);
-        let data = data.get(..samples * frame).filter(|data| !data.is_empty())?;
-        Some(Packet::new(PCM_TRACKS + u32::from(substream), start, Duration::new(samples as u64), data))
-    }
-}
-
-impl Pcm {
-    fn track(self, substream: u8) -> Option<Track> {
-        let id = if self.bits == 16 { codec::CODEC_ID_PCM_S16BE } else { names::DVD_PCM };
-        let mut params = AudioCodecParameters::new();
-        params.for_codec(id).with_sample_rate(self.rate);
-        let positions = Position::from_wave_channel_count(u32::from(self.channels))?;
-        params.with_channels(Channels::Positioned(positions));
-        Some(audio_track(PCM_TRACKS + u32::from(substream), params, TimeBase::try_from_recip(self.rate)?, None))
+        self.pcm.get_mut(index)?.packet(payload)
     }
 }

@@ -8,7 +8,7 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 
 use super::bytes::{array, be16, be32, find, u8_at};
 use super::patched::Patch;
-use super::waveform::Waveform;
+use super::waveform::{Waveform, ima_quicktime};
 use super::{Description, names};
 
 /// A kind of sample entry that Symphonia passes over.
@@ -111,6 +111,9 @@ pub(super) fn parameters(stsd: &[u8]) -> Option<AudioCodecParameters> {
     if let ([b'm', b's', ..], Some(params)) = (kind, microsoft(kind, entry)) {
         return Some(params);
     }
+    if channels == 0 {
+        return None;
+    }
     let mut params = AudioCodecParameters::new();
     params.with_sample_rate(rate);
     let positions = Position::from_wave_channel_count(u32::from(channels));
@@ -137,7 +140,7 @@ pub(super) fn parameters(stsd: &[u8]) -> Option<AudioCodecParameters> {
         b"ac-4" => _ = params.for_codec(codec::CODEC_ID_AC4),
         b"mha1" | b"mhm1" => _ = params.for_codec(names::MPEG_H),
         b"enca" => _ = params.for_codec(names::ENCRYPTED),
-        b"ima4" => _ = params.for_codec(names::IMA_QUICKTIME),
+        b"ima4" => ima_quicktime(params.for_codec(codec::CODEC_ID_ADPCM_IMA_QT)),
         b"QDM2" | b"QDMC" | b"Qclp" => _ = params.for_codec(names::QDESIGN),
         b"MAC3" | b"MAC6" => _ = params.for_codec(names::MACE),
         b"agsm" => _ = params.for_codec(names::GSM),

@@ -4,7 +4,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::bytes::be32;
 use super::matroska::{self, Matroska};
-use super::{elementary, transport, wave};
+use super::{aiff, elementary, transport, wave};
 use crate::edits;
 
 /// Bytes looked at.
@@ -12,6 +12,8 @@ const HEAD: u64 = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) enum Kind {
+    /// AIFF-C that Symphonia does not read.
+    Aiff,
     Avi,
     Flv,
     /// Frames without a container.
@@ -41,7 +43,7 @@ pub(super) fn kind(source: &mut (impl Read + Seek)) -> io::Result<Kind> {
 }
 
 fn of(head: &[u8]) -> Kind {
-    const REFUSED: [(&[u8], &str); 13] = [
+    const REFUSED: [(&[u8], &str); 12] = [
         (&[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11], "Windows Media (ASF, WMA, WMV)"),
         (b"#!AMR", "AMR"),
         (b".RMF", "RealMedia"),
@@ -52,7 +54,6 @@ fn of(head: &[u8]) -> Kind {
         (b"MPCK", "Musepack"),
         (b"MP+", "Musepack"),
         (b"DSD ", "DSD"),
-        (b"riff\x2e\x91\xcf\x11", "Wave64"),
         (b"#!SILK", "SILK"),
         (&[0x7f, 0xfe, 0x80, 0x01], "DTS"),
     ];
@@ -64,7 +65,9 @@ fn of(head: &[u8]) -> Kind {
         Kind::Avi
     } else if at(0, b"OggS") && at(28, b"Speex   ") {
         Kind::Refused("Speex")
-    } else if wave::is_unusual(head) {
+    } else if aiff::is_ima(head) {
+        Kind::Aiff
+    } else if wave::is_unusual(head) || wave::is_wave64(head) {
         Kind::Wave
     } else if let Some(matroska) = matroska::read(head) {
         Kind::Matroska(matroska)

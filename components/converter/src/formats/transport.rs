@@ -14,9 +14,9 @@ use symphonia::core::packet::Packet;
 use super::bytes::{be16, u8_at};
 use super::frames::Coding;
 use super::input::Input;
-use super::pes::{self, Elementary, Given, Streams};
+use super::pes::{self, Elementary, Streams};
 use super::tables::{Section, programs, streams};
-use super::{Demux, GAP, info, names, video_track};
+use super::{Demux, info, names, video_track};
 
 const SYNC: u8 = 0x47;
 const PACKET: usize = 188;
@@ -92,16 +92,16 @@ impl Demux for Transport {
 
     fn next(&mut self, input: &mut Input<'_>) -> Result<Option<Packet>> {
         loop {
-            match self.streams.next(self.ended) {
-                Some(Given::Packet(packet)) => return Ok(Some(packet)),
-                Some(Given::Gap) => return Err(Error::DecodeError(GAP)),
-                Some(Given::Changed) => {
+            if let Some(given) = self.streams.next(self.ended) {
+                if matches!(given, Err(Error::ResetRequired)) {
                     self.tracks = self.all_tracks();
-                    return Err(Error::ResetRequired);
                 }
-                None if self.ended => return Ok(None),
-                None => self.packet(input)?,
+                return given.map(Some);
             }
+            if self.ended {
+                return Ok(None);
+            }
+            self.packet(input)?;
         }
     }
 

@@ -1,4 +1,4 @@
-//! WAVE files that Symphonia's reader refuses: above 4 GiB (RF64, BW64), without a length (written through a pipe), or
+//! WAVE files that Symphonia's reader refuses: above 4 GiB (RF64, BW64, Sony's Wave64), without a length (written through a pipe), or
 //! with frames inside (MP3, AC-3, AAC).
 
 use symphonia::core::errors::{Error, Result};
@@ -44,6 +44,14 @@ pub(super) fn is_unusual(head: &[u8]) -> bool {
     false
 }
 
+/// What the identifiers of Wave64 end with: that of the file, and those of its chunks.
+const FILE: [u8; 12] = [0x2e, 0x91, 0xcf, 0x11, 0xa5, 0xd6, 0x28, 0xdb, 0x04, 0xc1, 0, 0];
+const CHUNK: [u8; 12] = [0xf3, 0xac, 0xd3, 0x11, 0x8c, 0xd1, 0x00, 0xc0, 0x4f, 0x8e, 0xdb, 0x8a];
+
+pub(super) fn is_wave64(head: &[u8]) -> bool {
+    array(head, 0) == Some(*b"riff") && array(head, 4) == Some(FILE) && array(head, 24) == Some(*b"wave")
+}
+
 impl Demux for Wave {
     const INFO: FormatInfo = info(FORMAT_ID_WAVE, "wave", "Waveform Audio File Format");
 
@@ -87,6 +95,9 @@ impl Demux for Wave {
 impl Wave {
     /// Finds the tracks.
     pub(super) fn open(input: &mut Input<'_>) -> Result<Self> {
+        if is_wave64(input.peek(40)?) {
+            return Self::open_wave64(input);
+        }
         input.skip(12)?;
         let mut long = None;
         let mut waveform = None;
@@ -113,6 +124,29 @@ impl Wave {
             input.skip(8 + u64::from(size) + u64::from(size & 1))?;
         }
         Err(Error::DecodeError("wave: no sound"))
+    }
+
+    /// Chunks with identifiers of 16 bytes and sizes of 8, which count themselves in and are filled up to eighths.
+    fn open_wave64(input: &mut Input<'_>) -> Result<Self> {
+        const HEADER: u64 = 24;
+        input.skip(40)?;
+        let mut waveform = None;
+        for _ in 0..MAX_CHUNKS {
+            let head = input.peek(HEADER as usize)?;
+            let Some((id, size)) = array(head, 0).zip(array(head, 16).map(u64::from_le_bytes)) else { break };
+            let body = size.checked_sub(HEADER);
+            if array(head, 4) == Some(CHUNK) && &id == b"fmt " {
+                let body = usize::try_from(body.unwrap_or(0)).unwrap_or(0).min(4096);
+                waveform =
+                    Waveform::parse(input.peek(HEADER as usize + body)?.get(HEADER as usize..).unwrap_or_default());
+            } else if array(head, 4) == Some(CHUNK) && &id == b"data" {
+                input.skip(HEADER)?;
+                let Some(waveform) = waveform else { break };
+                return Self::new(waveform, body.filter(|body| *body > 0));
+            }
+            input.skip(size.max(HEADER).checked_next_multiple_of(8).unwrap_or(u64::MAX))?;
+        }
+        Err(Error::DecodeError("wave64: no sound"))
     }
 
     fn new(waveform: Waveform, left: Option<u64>) -> Result<Self> {

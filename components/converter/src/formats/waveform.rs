@@ -67,7 +67,12 @@ impl Waveform {
     }
 }
 
-fn blocks_per_packet(samples: u32) -> u32 {
+/// What the decoder of QuickTime's ADPCM (IMA 4:1) has to know: blocks of 34 bytes per channel and 64 samples.
+pub(super) fn ima_quicktime(params: &mut AudioCodecParameters) {
+    params.with_frames_per_block(64).with_max_frames_per_packet(u64::from(64 * blocks_per_packet(64)));
+}
+
+pub(super) fn blocks_per_packet(samples: u32) -> u32 {
     (PACKET_SAMPLES / samples.max(1)).max(1)
 }
 
