@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, Filter};
@@ -34,6 +35,12 @@ impl<S> Filter<S> for Printed {
         let mut line = Line::default();
         event.record(&mut line);
         self.followed.contains(&line.component)
+    }
+
+    /// Of any level. Without saying so, it would keep callers from being told early that their level is off, which
+    /// every event and span of every crate would then cost.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
     }
 }
 
@@ -105,5 +112,20 @@ impl Visit for Line {
         if field.name() == "message" {
             _ = write!(self.text, "{value:?}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing_subscriber::filter::FilterExt;
+    use tracing_subscriber::{EnvFilter, Registry};
+
+    use super::*;
+
+    #[test]
+    fn levels_that_are_off_are_known_to_be() {
+        let printed = Printed { quiet: false, followed: Vec::new() };
+        let filter = FilterExt::<Registry>::and(EnvFilter::new("info,fjall=warn"), printed);
+        assert_eq!(Filter::<Registry>::max_level_hint(&filter), Some(LevelFilter::INFO));
     }
 }
