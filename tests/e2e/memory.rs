@@ -109,7 +109,6 @@ async fn three_hours_convert_within_the_components_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes minutes: run it with `cargo test --release -p tests --test e2e -- --ignored twelve_hours`"]
 async fn twelve_hours_convert_within_the_components_memory() {
     converts_within_the_components_memory(12).await;
 }
