@@ -1,6 +1,8 @@
 //! The end of a process, and what a service manager is told of its life.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
@@ -8,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::support::fixtures::{Fixture, manifest};
 use crate::support::operator::json;
-use crate::support::server::{Launch, Server};
+use crate::support::server::{Launch, Server, binary};
 use crate::support::{DEADLINE, eventually};
 
 const CONTENT: &str = r#"
@@ -91,6 +93,33 @@ async fn a_second_signal_ends_at_once() {
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
         drop(directory);
     }
+}
+
+#[tokio::test]
+async fn without_a_reader_of_its_output_it_serves_and_ends() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut server = Command::new(binary())
+        .args(["up", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--from"])
+        .arg(manifest(directory.path(), CONTENT))
+        .arg("--state-dir")
+        .arg(directory.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tessera starts");
+    drop(server.stderr.take());
+    let mut line = String::new();
+    let output = server.stdout.take().expect("stdout is piped");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    let url = line.trim().strip_prefix("Serving ").expect("the URL");
+    for _ in 0..2 {
+        // The log says why.
+        let answer = reqwest::get(format!("{url}/probe/trap/-")).await.expect("an answer");
+        assert_eq!(answer.status(), 500);
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&server), Signal::TERM).expect("it runs");
+    let status = eventually("it ends", async || server.try_wait().expect("it can be waited for")).await;
+    assert!(status.success(), "{status}");
 }
 
 /// The next message to the service manager.

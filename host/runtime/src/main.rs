@@ -29,6 +29,7 @@ mod variables;
 
 use std::process::ExitCode;
 
+use anstream::eprintln;
 use clap::Parser as _;
 
 fn main() -> ExitCode {

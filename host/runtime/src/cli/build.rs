@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
+use anstream::eprintln;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 

@@ -69,7 +69,8 @@ impl Log {
         let files = files.transpose()?.map(|files| files.with_filter(of_guests));
         let registry = tracing_subscriber::registry().with(files).with(logs.clone().with_filter(filter()));
         let printed = filter().and(Printed { quiet, followed: self.follow.clone() });
-        let log = fmt::layer().with_writer(std::io::stderr);
+        // Whoever reads the log may be gone, and then there is nobody to tell.
+        let log = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
         match format {
             Format::Text => {
                 let text = fmt::format().with_target(false).with_ansi(terminal);

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anstream::{eprintln, println};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio_util::sync::CancellationToken;

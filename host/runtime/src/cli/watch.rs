@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anstream::eprintln;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use tokio_util::sync::CancellationToken;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anstream::eprintln;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::Path;
 
+use anstream::eprintln;
 use anyhow::Result;
 use clap::Args;
 
