@@ -100,7 +100,7 @@ fn run(
         // What the host itself runs is not restricted; what guests prepare is.
         sqlite.authorizer(Some(authorize)).map_err(outcome)?;
         let mut statement = sqlite.prepare(statement).map_err(outcome)?;
-        step(&mut statement, parameters, output, &mut started)
+        step(shared, &mut statement, parameters, output, &mut started)
     })();
     *lock(&shared.running) = None;
     match (result, started) {
@@ -112,6 +112,7 @@ fn run(
 }
 
 fn step(
+    shared: &Shared,
     statement: &mut Statement<'_>,
     parameters: Vec<Value>,
     output: &Output,
@@ -119,8 +120,14 @@ fn step(
 ) -> Result<()> {
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let width = columns.len();
+    let reads = statement.readonly();
     let mut rows = statement.query(params_from_iter(parameters.into_iter().map(Parameter))).map_err(outcome)?;
     let mut next = rows.next().map_err(outcome)?;
+    if !reads {
+        // All that it writes is written with its first row (https://sqlite.org/lang_returning.html). To interrupt it now
+        // would undo that, though it has answered.
+        *lock(&shared.running) = None;
+    }
     if let Some(started) = started.take()
         && started.send(Ok(columns)).is_err()
     {
