@@ -91,7 +91,7 @@ async fn progress_is_told_every_second_until_the_end() {
     let mut converting: Vec<u64> =
         seen.iter().filter(|(status, _)| status == "converting").map(|(_, at)| *at).collect();
     converting.dedup();
-    assert!(converting.len() >= 3, "it moves while it converts: {seen:?}");
+    assert!(converting.len() >= 2, "it moves while it converts: {seen:?}");
 
     // Whoever comes late sees the end at once.
     let mut late = Events::open(&user, &id).await;
