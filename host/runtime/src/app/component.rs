@@ -150,7 +150,7 @@ impl Component {
         let state = State::new(network, wasi.build(), names, &self.limits, &self.connections, &self.stats);
         state.cpu.allow(self.limits.cpu_time.unwrap_or(Limits::CPU_TIME));
         let mut store = engine::store(&self.engine, state, &self.turns, self.limits.resources);
-        trace::follow(&mut store, |state| &state.tasks);
+        trace::follow(&mut store, |state| &mut state.tasks);
         Ok(store)
     }
 

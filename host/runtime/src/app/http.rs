@@ -3,6 +3,7 @@
 mod activity;
 mod answer;
 mod body;
+mod crew;
 mod fixed;
 mod handler;
 mod headers;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use wasmtime::component::GuestTaskId;
-use wasmtime::{AsContextMut as _, CallHook, Store};
+use wasmtime::{CallHook, Result, Store};
 
 use super::Context;
 use super::current::replace;
@@ -35,6 +35,15 @@ impl Tasks {
         self.latest.push_back((task, context));
     }
 
+    /// Whose work the task does whose call stack this is; it is looked at only if it matters.
+    fn of<I: Iterator<Item = GuestTaskId>>(&self, stack: impl FnOnce() -> Result<I>) -> Result<Option<Arc<Context>>> {
+        if self.all.is_some() || self.latest.len() < 2 {
+            return Ok(self.all.clone().or_else(|| self.latest.front().map(|(_, context)| Arc::clone(context))));
+        }
+        Ok(stack()?.find_map(|task| self.find(task).cloned()))
+    }
+
+    /// From the latest on: it is most often the one at work.
     fn find(&self, task: GuestTaskId) -> Option<&Arc<Context>> {
         self.latest.iter().rev().find(|(other, _)| *other == task).map(|(_, context)| context)
     }
@@ -42,22 +51,16 @@ impl Tasks {
 
 /// Lets the context of the task that calls the host be the current one during the call's first,
 /// synchronous part. A host function that goes on later takes it along from there.
-pub(crate) fn follow<T: 'static>(store: &mut Store<T>, tasks: fn(&T) -> &Tasks) {
+pub(crate) fn follow<T: 'static>(store: &mut Store<T>, tasks: fn(&mut T) -> &mut Tasks) {
     let mut before = None;
     store.call_hook(move |mut store, hook| {
         match hook {
             CallHook::CallingHost => {
-                let known = tasks(store.data());
-                let context = match (&known.all, known.latest.len()) {
-                    (Some(context), _) => Some(Arc::clone(context)),
-                    (None, 0) => None,
-                    (None, 1) => known.latest.front().map(|(_, context)| Arc::clone(context)),
-                    (None, _) => {
-                        let stack: Vec<_> = store.as_context_mut().async_call_stack()?.collect();
-                        stack.into_iter().find_map(|task| tasks(store.data()).find(task).cloned())
-                    }
-                };
-                before = replace(context);
+                // Out of the store while that is asked for the stack: this costs each call of the host.
+                let known = std::mem::take(tasks(store.data_mut()));
+                let context = known.of(|| store.async_call_stack());
+                *tasks(store.data_mut()) = known;
+                before = replace(context?);
             }
             CallHook::ReturningFromHost => _ = replace(before.take()),
             _ => {}

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::handler::{
 };
 
 use super::activity::{ABANDONED, Activity};
+use super::crew::{Crew, Member};
 use super::shared::{Cause, End, Shared};
 use crate::app::component::Component;
 use crate::app::life::{CutOff, Life, Stage};
@@ -40,6 +41,7 @@ pub(crate) struct Instances {
     component: Arc<Component>,
     pre: ProxyPre<State>,
     reuse: Reuse,
+    crew: Arc<Crew>,
 }
 
 impl Instances {
@@ -48,7 +50,7 @@ impl Instances {
         // written for concurrent tasks.
         let suggested = if matches!(pre, ProxyPre::P3(_)) { Reuse::SHARED } else { Reuse::NEVER };
         let reuse = component.reuse.unwrap_or(suggested);
-        Self { component, pre, reuse }
+        Self { component, pre, reuse, crew: Crew::new() }
     }
 }
 
@@ -72,6 +74,7 @@ impl HandlerState for Instances {
         let instantiate = cpu.measure(self.pre.instantiate_async(&mut store));
         let proxy = tokio::time::timeout(timeout, instantiate).await??;
         let shared = Arc::new(Shared::new(cpu));
+        let member = Arc::new(self.crew.join());
         Ok(Instance {
             store,
             proxy,
@@ -81,6 +84,7 @@ impl HandlerState for Instances {
                 timeout,
                 sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
                 life: self.component.life.clone(),
+                member: Arc::clone(&member),
                 awaited: None,
             },
             state: Serving {
@@ -88,6 +92,7 @@ impl HandlerState for Instances {
                 stats: Arc::clone(&self.component.stats),
                 aside: is_computing(),
                 reuse: self.reuse,
+                member,
                 timeout,
                 cpu_time,
                 shared,
@@ -102,6 +107,7 @@ pub(crate) struct Expiration {
     timeout: Duration,
     sleep: Pin<Box<Sleep>>,
     life: Life,
+    member: Arc<Member>,
     /// The stage of `life` whose end wakes the instance.
     awaited: Option<(Stage, Pin<Box<WaitForCancellationFutureOwned>>)>,
 }
@@ -116,6 +122,11 @@ impl WorkerExpiration for Expiration {
             if status != WorkerStatus::Idle {
                 self.shared.ends(Cause::CutOff);
             }
+            return Poll::Ready(());
+        }
+        // Here and not when it is asked for more work: a request that it was woken for would be left lying as long as
+        // its guest still does something.
+        if status == WorkerStatus::Idle && self.member.is_dismissed() {
             return Poll::Ready(());
         }
         if self.awaited.as_ref().is_none_or(|(awaited, _)| *awaited != stage) {
@@ -146,7 +157,8 @@ impl WorkerExpiration for Expiration {
             }
             // The last of the others may leave without waking anybody.
             let deadline = if abandoned { deadline.min(Instant::now() + LOOK) } else { deadline };
-            if self.sleep.deadline() != deadline.into() {
+            // A later deadline is found when this one is over, so that a request sets no timer here.
+            if self.sleep.is_elapsed() || self.sleep.deadline() > deadline.into() {
                 self.sleep.as_mut().reset(deadline.into());
             }
             if self.sleep.as_mut().poll(cx).is_pending() {
@@ -163,6 +175,7 @@ pub(crate) struct Serving {
     /// Whether it is on the computing threads.
     aside: bool,
     reuse: Reuse,
+    member: Arc<Member>,
     timeout: Duration,
     cpu_time: Duration,
     shared: Arc<Shared>,
@@ -182,6 +195,7 @@ impl WorkerState for Serving {
     type RequestData = Arc<Activity>;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        self.member.asked();
         // The first request is the one that it was made for.
         let moves = total > 0 && self.is_misplaced();
         if moves || total >= self.reuse.requests || self.shared.end().is_some() {
@@ -200,6 +214,7 @@ impl WorkerState for Serving {
         task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         store.data_mut().session().depths.begin(task, activity.depth());
+        self.member.begins();
         activity.joins(&self.shared);
         store.data_mut().tasks.begin(task, activity.context.clone());
         self.shared.cpu.allow(self.cpu_time);
