@@ -92,6 +92,7 @@ async fn without_a_grant_everything_is_denied() {
     fixture.server.log.line_with(&["denied", "work", "tool.tessera.publish", "bare"]);
     fixture.server.log.line_with(&["denied", "mail", "tool.tessera.mail", "bare"]);
     fixture.server.log.line_with(&["denied", "127.0.0.1", "allowed_outbound_hosts", "bare"]);
+    fixture.server.log.line_with(&["denied: variable `answer` is not granted by `variables`", "bare"]);
     assert!(mail::outbox(fixture.directory.path()).is_empty());
 }
 

@@ -33,7 +33,10 @@ pub(super) enum Missing {
 pub(super) fn get(grants: &Grants, name: &str) -> Result<String, Missing> {
     match grants.variables.get(name) {
         Some(value) => Ok(value.expose_secret().to_owned()),
-        None if is_name(name) => Err(Missing::Undefined(format!("no variable `{name}`"))),
+        None if is_name(name) => {
+            grants.denied("variable", name, "variables");
+            Err(Missing::Undefined(format!("no variable `{name}`")))
+        }
         None => Err(Missing::InvalidName("lower-case letters, digits and single `_`".into())),
     }
 }
