@@ -4,6 +4,7 @@
 //! - [`story`]: from registration to a downloaded MP3 that sounds like its video;
 //! - [`api`], [`accounts`], [`bad_input`]: what the application answers to whom;
 //! - [`choices`], [`events`], [`cancel`]: what users choose for each upload, watch and stop;
+//! - [`parts`], [`lame`]: what the converter makes, in parts and bit for bit;
 //! - [`crash`], [`memory`]: what is promised under `kill -9` and for large uploads;
 //! - [`admin`], [`admin_listener`]: what operators see and do, and from where;
 //! - [`grants`], [`limits`], [`overload`], [`http`], [`network`], [`outgoing`], [`queue`], [`spin_http`], [`start`], [`stopping`]:
@@ -35,6 +36,7 @@ mod events;
 mod extremes;
 mod grants;
 mod http;
+mod lame;
 mod limits;
 mod memory;
 mod network;

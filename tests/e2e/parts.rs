@@ -1,10 +1,7 @@
-//! What the converter does as a component: as a native build does it, and long files in parts, by several instances.
+//! Long files are made in parts, by several instances.
 
 use std::sync::Arc;
 
-use converter::convert::Conversion;
-use converter::encode::Settings;
-use converter::source::Source;
 use tessera_backends::files;
 use tessera_capability::time::SystemClock;
 
@@ -12,29 +9,8 @@ use crate::support::client::Visitor;
 use crate::support::media;
 use crate::support::mp3::Headers;
 use crate::support::operator;
-use crate::support::server::{Launch, shared};
+use crate::support::server::Launch;
 use crate::support::sound::Sound;
-
-/// LAME in Wasm makes the very bytes that it makes natively, from the same sources with the same settings.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_mp3_is_bit_for_bit_that_of_a_native_build() {
-    let running = shared();
-    let user = Visitor::of(&running.server).user().await;
-    let source = media::clip("wav");
-    let id = user.upload(&source).await;
-    let job = user.done(&id).await;
-    let name = job["fileName"].as_str().unwrap();
-    let made = user.download(&id).await.bytes().await.unwrap();
-
-    let settings = Settings::parse(Some("128"), None).unwrap();
-    let mut native = Conversion::open(Source::new(std::fs::read(&source).unwrap()), name, settings).unwrap();
-    let mut body = Vec::new();
-    while native.step(&mut body).unwrap() {}
-    let head = native.head().unwrap();
-    body.splice(..head.replaces, head.bytes);
-    assert_eq!(made.len(), body.len());
-    assert_eq!(made.iter().zip(&body).position(|(one, other)| one != other), None);
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_file_is_made_of_parts_and_sounds_like_one() {

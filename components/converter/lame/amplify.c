@@ -1,0 +1,168 @@
+/*
+ * Powers of the spectrum, and their amplification, with SIMD.
+ *
+ * In place of, in quantize.c: ms_convert init_xrpow_core_c amp_scalefac_bands
+ *
+ * Derived from LAME 3.100 (libmp3lame/quantize.c):
+ * Copyright (c) 1999-2000 Mark Taylor, 1999-2003 Takehiro Tominaga, 2000-2011 Robert Hegemann, 2001-2005 Gabriel Bouvigne
+ *
+ * This library is free software; you can redistribute it and/or modify it under the terms of the GNU Library General
+ * Public License as published by the Free Software Foundation; either version 2 of the License, or (at your option) any
+ * later version. It is distributed in the hope that it will be useful, but WITHOUT ANY WARRANTY; without even the
+ * implied warranty of MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE. See the GNU Library General Public License
+ * for more details.
+ */
+
+#include <wasm_simd128.h>
+
+static inline FLOAT
+greatest_of(v128_t v)
+{
+    v = wasm_f32x4_pmax(v, wasm_i64x2_shuffle(v, v, 1, 0));
+    v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
+    return wasm_f32x4_extract_lane(v, 0);
+}
+
+/* convert from L/R <-> Mid/Side */
+static void
+ms_convert(III_side_info_t * l3_side, int gr)
+{
+    FLOAT  *const left = l3_side->tt[gr][0].xr, *const right = l3_side->tt[gr][1].xr;
+    v128_t const scale = wasm_f32x4_splat((FLOAT) (SQRT2 * 0.5));
+    int     i;
+    for (i = 0; i < 576; i += 4) {
+        v128_t const l = wasm_v128_load(left + i), r = wasm_v128_load(right + i);
+        wasm_v128_store(left + i, wasm_f32x4_mul(wasm_f32x4_add(l, r), scale));
+        wasm_v128_store(right + i, wasm_f32x4_mul(wasm_f32x4_sub(l, r), scale));
+    }
+}
+
+/* x^(3/4) in double precision. */
+static inline v128_t
+power(v128_t x)
+{
+    v128_t const d = wasm_f64x2_promote_low_f32x4(x);
+    return wasm_f32x4_demote_f64x2_zero(wasm_f64x2_sqrt(wasm_f64x2_mul(d, wasm_f64x2_sqrt(d))));
+}
+
+static void
+init_xrpow_core_c(gr_info * const cod_info, FLOAT xrpow[576], int upper, FLOAT * sum)
+{
+    v128_t  max = wasm_f32x4_const_splat(0);
+    FLOAT   total = 0;
+    FLOAT   x;
+    int     i;
+    for (i = 0; i + 3 <= upper; i += 4) {
+        v128_t const four = wasm_f32x4_abs(wasm_v128_load(&cod_info->xr[i]));
+        v128_t const powers = wasm_i64x2_shuffle(power(four), power(wasm_i64x2_shuffle(four, four, 1, 0)), 0, 2);
+        total += wasm_f32x4_extract_lane(four, 0);
+        total += wasm_f32x4_extract_lane(four, 1);
+        total += wasm_f32x4_extract_lane(four, 2);
+        total += wasm_f32x4_extract_lane(four, 3);
+        wasm_v128_store(&xrpow[i], powers);
+        max = wasm_f32x4_pmax(max, powers);
+    }
+    x = greatest_of(max);
+    for (; i <= upper; i++) {
+        FLOAT const tmp = fabs(cod_info->xr[i]);
+        total += tmp;
+        xrpow[i] = sqrt(tmp * sqrt(tmp));
+        x = Max(x, xrpow[i]);
+    }
+    *sum = total;
+    cod_info->xrpow_max = Max(cod_info->xrpow_max, x);
+}
+
+/* The powers of a band, times amp. */
+static void
+amplify(gr_info * const cod_info, FLOAT * xrpow, int width, FLOAT amp)
+{
+    v128_t  max = wasm_f32x4_const_splat(0);
+    FLOAT   x;
+    int     i;
+    for (i = 0; i + 4 <= width; i += 4) {
+        v128_t const four = wasm_f32x4_mul(wasm_v128_load(&xrpow[i]), wasm_f32x4_splat(amp));
+        wasm_v128_store(&xrpow[i], four);
+        max = wasm_f32x4_pmax(max, four);
+    }
+    x = greatest_of(max);
+    for (; i < width; i++) {
+        xrpow[i] *= amp;
+        x = Max(x, xrpow[i]);
+    }
+    cod_info->xrpow_max = Max(cod_info->xrpow_max, x);
+}
+
+/* Amplify the scalefactor bands that violate the masking threshold. See ISO 11172-3 Section C.1.5.4.3.5 */
+static void
+amp_scalefac_bands(lame_internal_flags * gfc,
+                   gr_info * const cod_info, FLOAT const *distort, FLOAT xrpow[576], int bRefine)
+{
+    SessionConfig_t const *const cfg = &gfc->cfg;
+    int     j, sfb;
+    FLOAT   ifqstep34, trigger;
+    int     noise_shaping_amp;
+
+    if (cod_info->scalefac_scale == 0) {
+        ifqstep34 = 1.29683955465100964055; /* 2**(.75*.5) */
+    }
+    else {
+        ifqstep34 = 1.68179283050742922612; /* 2**(.75*1) */
+    }
+
+    /* compute maximum value of distort[]  */
+    trigger = 0;
+    for (sfb = 0; sfb < cod_info->sfbmax; sfb++) {
+        if (trigger < distort[sfb])
+            trigger = distort[sfb];
+    }
+
+    noise_shaping_amp = cfg->noise_shaping_amp;
+    if (noise_shaping_amp == 3) {
+        if (bRefine == 1)
+            noise_shaping_amp = 2;
+        else
+            noise_shaping_amp = 1;
+    }
+    switch (noise_shaping_amp) {
+    case 2:
+        /* amplify exactly 1 band */
+        break;
+
+    case 1:
+        /* amplify bands within 50% of max (on db scale) */
+        if (trigger > 1.0)
+            trigger = pow(trigger, .5);
+        else
+            trigger *= .95;
+        break;
+
+    case 0:
+    default:
+        /* ISO algorithm.  amplify all bands with distort>1 */
+        if (trigger > 1.0)
+            trigger = 1.0;
+        else
+            trigger *= .95;
+        break;
+    }
+
+    j = 0;
+    for (sfb = 0; sfb < cod_info->sfbmax; sfb++) {
+        int const width = cod_info->width[sfb];
+        j += width;
+        if (distort[sfb] < trigger)
+            continue;
+
+        if (gfc->sv_qnt.substep_shaping & 2) {
+            gfc->sv_qnt.pseudohalf[sfb] = !gfc->sv_qnt.pseudohalf[sfb];
+            if (!gfc->sv_qnt.pseudohalf[sfb] && cfg->noise_shaping_amp == 2)
+                return;
+        }
+        cod_info->scalefac[sfb]++;
+        amplify(cod_info, &xrpow[j - width], width, ifqstep34);
+
+        if (cfg->noise_shaping_amp == 2)
+            return;
+    }
+}
