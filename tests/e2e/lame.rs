@@ -91,19 +91,20 @@ async fn so_it_is_at_every_bit_rate_sample_rate_and_channel_count() {
     let running = shared();
     let user = Visitor::of(&running.server).user().await;
     let mut cases = Vec::new();
-    for rate in [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000] {
+    for (index, rate) in [8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000].into_iter().enumerate()
+    {
         let rates: &[&str] = match rate {
-            ..16_000 => &["32", "64"],
-            16_000..32_000 => &["32", "80", "160"],
-            _ => &["32", "64", "96", "128", "192", "320"],
+            ..16_000 => &["64"],
+            16_000..32_000 => &["32", "160"],
+            44_100 => &["32", "64", "96", "192", "320"],
+            _ => &["128"],
         };
-        for channels in [1, 2] {
-            let source = patchwork(rate, channels, 3.0);
-            cases.extend(rates.iter().map(|kbit| (source.clone(), format!("&bitrate={kbit}"))));
-            cases.extend(["0", "2", "4", "6", "9"].map(|level| (source.clone(), format!("&vbr={level}"))));
-            cases.push((source, "&mono=true".to_owned()));
-        }
+        let source = patchwork(rate, 2, 2.0);
+        cases.extend(rates.iter().map(|kbit| (source.clone(), format!("&bitrate={kbit}"))));
+        cases.push((source.clone(), format!("&vbr={index}")));
+        cases.push((source, "&mono=true".to_owned()));
+        cases.push((patchwork(rate, 1, 2.0), String::new()));
     }
     let each = cases.iter().map(|(source, query)| compare(&user, source, query));
-    futures::stream::iter(each).buffer_unordered(4).collect::<Vec<()>>().await;
+    futures::stream::iter(each).buffer_unordered(2).collect::<Vec<()>>().await;
 }
