@@ -17,11 +17,12 @@ use tokio::net::TcpListener;
 use crate::support::client::Visitor;
 use crate::support::fixtures::{Fixture, manifest};
 use crate::support::server::{Launch, binary};
-use crate::support::{eventually, mail, media, operator};
+use crate::support::{eventually, mail, media, operator, otlp};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-type Received = Arc<Mutex<Vec<(String, Value)>>>;
+/// Paths, and bodies as they came.
+type Received = Arc<Mutex<Vec<(String, Bytes)>>>;
 
 /// A receiver of OTLP over HTTP, and where it is.
 async fn collector() -> (Received, String) {
@@ -38,7 +39,7 @@ async fn collector() -> (Received, String) {
                 async move {
                     let path = request.uri().path().to_owned();
                     let body = request.into_body().collect().await.unwrap().to_bytes();
-                    messages.lock().unwrap().push((path, serde_json::from_slice(&body).unwrap()));
+                    messages.lock().unwrap().push((path, body));
                     Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
                 }
             });
@@ -48,8 +49,18 @@ async fn collector() -> (Received, String) {
     (received, url)
 }
 
+/// What a collector would take of what came so far; it would take all of it.
+fn messages(received: &Received) -> Vec<(String, Value)> {
+    let received = received.lock().unwrap().clone();
+    let check = |(path, body): (String, Bytes)| {
+        otlp::check(&path, &body);
+        (path, serde_json::from_slice(&body).unwrap())
+    };
+    received.into_iter().map(check).collect()
+}
+
 fn spans(received: &Received) -> Vec<Value> {
-    let messages = received.lock().unwrap();
+    let messages = messages(received);
     let traces = messages.iter().filter(|(path, _)| path == "/v1/traces");
     let spans = traces.flat_map(|(_, message)| message["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array());
     spans.flatten().filter(|span| span["traceId"] == TRACE).cloned().collect()
@@ -57,7 +68,7 @@ fn spans(received: &Received) -> Vec<Value> {
 
 /// The latest point of the histogram of a component's work, once there was some.
 fn duration(received: &Received, component: &str, work: &str) -> Option<Value> {
-    let messages = received.lock().unwrap();
+    let messages = messages(received);
     let (_, message) = messages.iter().rfind(|(path, _)| path == "/v1/metrics")?;
     let metrics = message["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].as_array()?;
     let metric = metrics.iter().find(|metric| metric["name"] == "tessera.work.duration")?;
@@ -102,7 +113,7 @@ async fn one_trace_from_the_upload_to_the_mail() {
     let below = spans.iter().filter(|span| ids.contains(span["parentSpanId"].as_str().unwrap())).count();
     assert!(below + 1 >= spans.len(), "{spans:#?}");
     eventually("metrics arrive", async || {
-        let messages = received.lock().unwrap();
+        let messages = messages(&received);
         let text = messages.iter().filter(|(path, _)| path == "/v1/metrics").map(|(_, message)| message.to_string());
         text.into_iter().any(|text| text.contains("tessera.work.ended") && text.contains("converter")).then_some(())
     })

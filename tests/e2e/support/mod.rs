@@ -6,6 +6,7 @@ pub(crate) mod mail;
 pub(crate) mod media;
 pub(crate) mod mp3;
 pub(crate) mod operator;
+pub(crate) mod otlp;
 pub(crate) mod server;
 pub(crate) mod services;
 pub(crate) mod sound;
