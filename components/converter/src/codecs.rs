@@ -7,12 +7,13 @@ mod flash;
 mod layouts;
 mod opus;
 mod output;
+mod program;
 mod vorbis;
 
 use std::sync::OnceLock;
 
 use symphonia::core::codecs::audio::well_known as codec;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 
 use crate::formats;
@@ -31,6 +32,31 @@ pub(crate) fn decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDeco
 pub(crate) fn priming(params: &AudioCodecParameters) -> Option<u32> {
     let head = params.extra_data.as_deref().filter(|_| params.codec == codec::CODEC_ID_OPUS)?;
     opus::Head::parse(head).map(|head| u32::from(head.pre_skip))
+}
+
+/// Whether a decoder hands out channels as the file has them, and knows nothing of their places.
+pub(crate) fn in_order_of_the_file(id: AudioCodecId) -> bool {
+    const PLAIN: [AudioCodecId; 18] = [
+        codec::CODEC_ID_FLAC,
+        codec::CODEC_ID_PCM_ALAW,
+        codec::CODEC_ID_PCM_F32BE,
+        codec::CODEC_ID_PCM_F32LE,
+        codec::CODEC_ID_PCM_F64BE,
+        codec::CODEC_ID_PCM_F64LE,
+        codec::CODEC_ID_PCM_MULAW,
+        codec::CODEC_ID_PCM_S16BE,
+        codec::CODEC_ID_PCM_S16LE,
+        codec::CODEC_ID_PCM_S24BE,
+        codec::CODEC_ID_PCM_S24LE,
+        codec::CODEC_ID_PCM_S32BE,
+        codec::CODEC_ID_PCM_S32LE,
+        codec::CODEC_ID_PCM_S8,
+        codec::CODEC_ID_PCM_U8,
+        codec::CODEC_ID_ADPCM_IMA_QT,
+        codec::CODEC_ID_ADPCM_IMA_WAV,
+        codec::CODEC_ID_ADPCM_MS,
+    ];
+    PLAIN.contains(&id)
 }
 
 fn registry() -> &'static CodecRegistry {

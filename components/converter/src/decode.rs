@@ -7,6 +7,7 @@ mod ticks;
 
 use std::io::SeekFrom;
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::FormatReader;
@@ -15,6 +16,7 @@ use symphonia::core::io::MediaSource;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
+use crate::codecs;
 use crate::edits;
 use crate::formats::{self, Unopened};
 use crate::matroska;
@@ -47,7 +49,9 @@ pub struct Audio {
     time_base: Option<TimeBase>,
     rate: u32,
     outputs: usize,
-    mix: Option<(symphonia::core::audio::Channels, Mix)>,
+    /// What the file says outside of the stream about its channels.
+    layout: Option<Channels>,
+    mix: Option<(Channels, Mix)>,
     /// While the stream has another rate than at its start.
     resampler: Option<Resampler>,
     heard: Heard,
@@ -100,9 +104,10 @@ impl Audio {
         source.seek(SeekFrom::Start(0)).map_err(|_| Reason::Damaged)?;
         let extension = file_name.rsplit_once('.').map(|(_, extension)| extension);
         let known = formats::Known { extension, entries: &movie.entries, cut: movie.cut };
-        let formats::Opened { reader: mut format, endless } =
+        let formats::Opened { reader: mut format, endless, layout } =
             formats::open(source, known).map_err(|error| match error {
-                Unopened::Refused(name) => Reason::Unsupported(Some(name)),
+                Unopened::Refused(name) => Reason::UnsupportedFile(name),
+                Unopened::Mute => Reason::NoAudio,
                 Unopened::Failed(error) => unreadable(&error, movie.cut.is_some()),
             })?;
 
@@ -135,6 +140,7 @@ impl Audio {
             time_base: track.time_base,
             rate,
             outputs: 0,
+            layout,
             mix: None,
             resampler: None,
             contiguous: heard == Heard::All || priming.is_some(),
@@ -274,6 +280,7 @@ impl Audio {
                 return Some(self.silence(start, usize::try_from(length).unwrap_or(0)));
             }
         }
+        let codec = self.decoder.codec_params().codec;
         match self.decoder.decode(packet) {
             Ok(decoded) => {
                 let spec = decoded.spec();
@@ -296,7 +303,10 @@ impl Audio {
                 }
                 let rate = spec.rate();
                 if self.mix.as_ref().is_none_or(|(channels, _)| channels != spec.channels()) {
-                    self.mix = Some((spec.channels().clone(), Mix::new(spec.channels(), self.outputs)));
+                    let stated = self.layout.as_ref().filter(|_| codecs::in_order_of_the_file(codec));
+                    let layout = stated.filter(|layout| layout.count() == spec.channels().count());
+                    self.mix =
+                        Some((spec.channels().clone(), Mix::new(layout.unwrap_or(spec.channels()), self.outputs)));
                 }
                 decoded.copy_to_vecs_planar(&mut self.scratch);
                 let mut planes = vec![Vec::new(); self.outputs];

@@ -42,6 +42,8 @@ pub struct Description {
     pub stsd: Vec<u8>,
     /// See `stsd`.
     pub at: u64,
+    /// It is played unless another track is chosen.
+    pub enabled: bool,
     /// Where the size that all samples have lies in the file, and that size, unless they differ (`stsz`).
     pub size: Option<(u64, u32)>,
 }
@@ -176,8 +178,13 @@ impl Walk {
             }
             (1, b"mvhd") => self.movie_timescale = after_times(source)?,
             (2, b"tkhd") => {
+                let flags = u32_of(source)?;
+                source.seek(SeekFrom::Start(body))?;
                 let id = after_times(source)?;
-                self.with_track(|track| track.id = id);
+                self.with_track(|track| {
+                    track.id = id;
+                    track.description.enabled = flags & 1 == 1;
+                });
             }
             (3, b"mdhd") => {
                 let timescale = after_times(source)?;

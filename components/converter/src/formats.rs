@@ -5,8 +5,10 @@
 //! for a claim, and look for the next sound place behind a damaged one.
 
 mod aiff;
+mod au;
 mod avi;
 mod bytes;
+mod caf;
 mod clusters;
 mod corrected;
 mod dvd;
@@ -25,6 +27,7 @@ mod program;
 mod quicktime;
 mod sniff;
 mod source;
+mod speakers;
 mod tables;
 mod transport;
 mod wave;
@@ -32,6 +35,7 @@ mod waveform;
 
 use std::io::{ErrorKind, Seek, SeekFrom};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::video::VideoCodecParameters;
@@ -66,6 +70,8 @@ const FAR: u64 = (1 << 31) - (1 << 20);
 pub enum Unopened {
     /// A format known by name and not read.
     Refused(&'static str),
+    /// Pictures alone.
+    Mute,
     /// What the reader found.
     Failed(Error),
 }
@@ -76,6 +82,8 @@ pub struct Opened {
     pub reader: Box<dyn FormatReader>,
     /// The file does not say where it ends, so that its end may be anywhere.
     pub endless: bool,
+    /// The loudspeakers that uncompressed sound, or FLAC's, is for, if the file says that outside of its streams.
+    pub layout: Option<Channels>,
 }
 
 /// What is known of a file by other means.
@@ -93,8 +101,9 @@ pub struct Known<'a> {
 ///
 /// # Errors
 /// No reader can make sense of it.
-pub fn open(source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
-    match quicktime::patches(known.entries) {
+pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
+    let caf = caf::patches(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
+    match [quicktime::patches(known.entries), caf].concat() {
         patches if patches.is_empty() => open_as_is(source, known),
         patches => open_as_is(Patched { source, patches, position: 0 }, known),
     }
@@ -102,11 +111,12 @@ pub fn open(source: impl MediaSource + 'static, known: Known<'_>) -> std::result
 
 fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
     let kind = sniff::kind(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
+    let layout = speakers::stated(&mut source, known.entries).map_err(|error| Unopened::Failed(error.into()))?;
     let length = source.byte_len();
     // Symphonia's streams jump by `isize`, which in Wasm has 32 bits, to where they know the end to be.
     let far = length.filter(|length| *length > FAR);
     let kind = match kind {
-        sniff::Kind::Matroska(file) => return open_matroska(source, file, known),
+        sniff::Kind::Matroska(file) => return open_matroska(source, file, known, layout),
         kind => kind,
     };
     let cut = match kind {
@@ -125,6 +135,7 @@ fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::
     let stream = MediaSourceStream::new(source, Default::default());
     let opened = match kind {
         sniff::Kind::Aiff => boxed(stream, aiff::Aiff::open),
+        sniff::Kind::Au => boxed(stream, au::open),
         sniff::Kind::Avi => boxed(stream, avi::Avi::open),
         sniff::Kind::Elementary => boxed(stream, elementary::Elementary::open),
         sniff::Kind::Flv => boxed(stream, flv::Flv::open),
@@ -132,19 +143,21 @@ fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::
         sniff::Kind::Transport => boxed(stream, transport::Transport::open),
         sniff::Kind::Wave => boxed(stream, wave::Wave::open),
         sniff::Kind::Refused(name) => return Err(Unopened::Refused(name)),
+        sniff::Kind::Mute => return Err(Unopened::Mute),
         sniff::Kind::Untyped => IsoMp4Reader::try_new(stream, FormatOptions::default())
             .map(|reader| corrected::movie(Box::new(reader), known.entries)),
         sniff::Kind::Other | sniff::Kind::Matroska(_) => {
             probe(stream, known).map(|reader| corrected::movie(reader, known.entries))
         }
     };
-    Ok(Opened { reader: opened.map_err(Unopened::Failed)?, endless: false })
+    Ok(Opened { reader: opened.map_err(Unopened::Failed)?, endless: false, layout })
 }
 
 fn open_matroska(
     source: impl MediaSource + 'static,
     file: matroska::Matroska,
     known: Known<'_>,
+    layout: Option<Channels>,
 ) -> std::result::Result<Opened, Unopened> {
     let length = source.byte_len().unwrap_or(0);
     let endless = file.end.is_none();
@@ -162,7 +175,7 @@ fn open_matroska(
     // The index and some of the tags are at the end. Where they are not to be found, what is at the start has to do.
     let opened = if cut { attempt(false) } else { attempt(true).or_else(|_| attempt(false)) };
     let reader = opened.and_then(|reader| clusters::reader(reader, file)).map_err(Unopened::Failed)?;
-    Ok(Opened { reader, endless })
+    Ok(Opened { reader, endless, layout })
 }
 
 fn probe(stream: MediaSourceStream<'static>, known: Known<'_>) -> Result<Box<dyn FormatReader>> {

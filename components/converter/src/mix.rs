@@ -1,6 +1,6 @@
 //! Any channel layout to one or two channels.
 
-use symphonia::core::audio::{Channels, Position};
+use symphonia::core::audio::{ChannelLabel, Channels, Position};
 
 /// Beyond this a sample is a defect, and LAME is not made for it; full scale is 1.
 const LIMIT: f32 = 4.0;
@@ -22,6 +22,8 @@ impl Mix {
         let mut weights: Vec<(f32, f32)> = match channels {
             _ if count == 1 => vec![(1.0, 1.0)],
             Channels::Positioned(positions) if count > 2 => positions.iter().map(weight).collect(),
+            // In an order of their own; one without a place is not heard.
+            Channels::Custom(labels) if count > 2 => labels.iter().map(labelled).collect(),
             // Files that only count their channels have them in the order of WAVE.
             Channels::Discrete(_) if count > 2 => by_count(count),
             _ => (0..count).map(|index| if index % 2 == 0 { (1.0, 0.0) } else { (0.0, 1.0) }).collect(),
@@ -78,6 +80,13 @@ fn by_count(count: usize) -> Vec<(f32, f32)> {
         _ => return vec![(1.0, 1.0); count],
     };
     positions.iter().map(weight).collect()
+}
+
+fn labelled(label: &ChannelLabel) -> (f32, f32) {
+    match label {
+        ChannelLabel::Positioned(position) => weight(*position),
+        _ => (0.0, 0.0),
+    }
 }
 
 fn weight(position: Position) -> (f32, f32) {
@@ -154,6 +163,17 @@ mod tests {
         };
         assert!(alone(6)[0] > 0.2 && alone(6)[1] == 0.0, "{:?}", alone(6));
         assert_eq!(alone(3), [0.0, 0.0]);
+    }
+
+    #[test]
+    fn channels_in_another_order_go_where_they_belong() {
+        let labels = [Position::FRONT_CENTER, Position::FRONT_RIGHT, Position::LFE1].map(ChannelLabel::Positioned);
+        let channels = || Channels::Custom(labels.into());
+        let right = mixed(channels(), 2, &[0.0, 1.0, 0.0]);
+        assert!(right[0] == 0.0 && right[1] > 0.5, "{right:?}");
+        let centre = mixed(channels(), 2, &[1.0, 0.0, 0.0]);
+        assert!(centre[0] > 0.3 && centre[0] == centre[1], "{centre:?}");
+        assert_eq!(mixed(channels(), 2, &[0.0, 0.0, 1.0]), [0.0, 0.0]);
     }
 
     #[test]

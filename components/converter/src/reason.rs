@@ -25,6 +25,8 @@ pub enum Reason {
     StartsBehind(u64),
     /// There is an audio track, but in a format that nothing here decodes.
     Unsupported(Option<&'static str>),
+    /// A file of a known kind that nothing here reads.
+    UnsupportedFile(&'static str),
     /// An audio track without a single playable sample.
     SilentTrack,
     /// More sound than is converted, in hours.
@@ -66,6 +68,10 @@ impl fmt::Display for Reason {
             }
             Self::Unsupported(Some(codec)) => write!(f, "The file's audio track is {codec}, which we cannot read."),
             Self::Unsupported(None) => f.write_str("The file's audio track is in a format we cannot read."),
+            Self::UnsupportedFile(kind) => write!(
+                f,
+                "We cannot read files of this kind: {kind}. Please save it as MP4, MP3 or WAV and upload that."
+            ),
             Self::SilentTrack => f.write_str("The file's audio track has nothing in it."),
             Self::TooLong(hours) => write!(
                 f,

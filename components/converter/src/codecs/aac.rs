@@ -1,5 +1,6 @@
 //! AAC (ISO/IEC 14496-3), by `syom`: AAC-LC up to 7.1, HE-AAC with spectral band replication, also where only the
-//! stream itself says so, HE-AAC v2 with parametric stereo, and AAC-LD.
+//! stream itself says so, HE-AAC v2 with parametric stereo, and AAC-LD. Layouts without a number are described in the
+//! configuration, or in ADTS, whose headers have no room for that, in the first packet.
 
 use symphonia::core::audio::{Channels, GenericAudioBufferRef, Position};
 use symphonia::core::codecs::CodecInfo;
@@ -11,6 +12,7 @@ use symphonia::core::packet::PacketRef;
 use syom::{Channel, DecodeOptions, Decoder, Frame, Layout};
 
 use super::output::Output;
+use super::program;
 
 /// The rates that an AudioSpecificConfig names by their index.
 const RATES: [u32; 13] =
@@ -19,7 +21,8 @@ const RATES: [u32; 13] =
 /// AAC under Symphonia's interface.
 pub(super) struct AacDecoder {
     params: AudioCodecParameters,
-    decoder: Decoder,
+    /// None as long as no packet has told the layout.
+    decoder: Option<Decoder>,
     config: Box<[u8]>,
     output: Output,
 }
@@ -30,7 +33,7 @@ impl AacDecoder {
             Some(config) if config.len() >= 2 => config.into(),
             _ => plain_config(params).ok_or(Error::Unsupported("aac: neither configuration nor rate"))?.into(),
         };
-        let decoder = open(&config)?;
+        let decoder = if program::is_missing(&config) { None } else { Some(open(&config)?) };
         Ok(Self { params: params.clone(), decoder, config, output: Output::new() })
     }
 }
@@ -95,7 +98,7 @@ fn fill(output: &mut Output, frame: &Frame<'_>, packet: &PacketRef<'_>) {
 impl AudioDecoder for AacDecoder {
     fn reset(&mut self) {
         if let Ok(fresh) = open(&self.config) {
-            self.decoder = fresh;
+            self.decoder = Some(fresh);
         }
     }
 
@@ -109,8 +112,15 @@ impl AudioDecoder for AacDecoder {
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
         self.output.clear();
+        if self.decoder.is_none()
+            && let Some(config) = program::completed(&self.config, packet.data)
+        {
+            self.decoder = Some(open(&config)?);
+            self.config = config;
+        }
+        let Some(decoder) = &mut self.decoder else { return Err(Error::DecodeError("aac: no layout")) };
         let output = &mut self.output;
-        let decoded = self.decoder.decode_au(packet.data, |frame| {
+        let decoded = decoder.decode_au(packet.data, |frame| {
             fill(output, &frame, packet);
             Ok(())
         });

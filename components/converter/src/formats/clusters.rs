@@ -9,7 +9,7 @@ use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::formats::well_known::FORMAT_ID_MKV;
-use symphonia::core::formats::{Attachment, FileAttachment, FormatInfo, FormatReader, Track};
+use symphonia::core::formats::{Attachment, FileAttachment, FormatInfo, FormatReader, Track, TrackFlags};
 use symphonia::core::meta::MetadataLog;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{Duration, TimeBase, Timestamp};
@@ -92,6 +92,8 @@ pub(super) fn reader(mut inner: Box<dyn FormatReader>, file: Matroska) -> Result
         // Times are counted in samples, as decoders cut them off.
         known.rate = if params.codec == CODEC_ID_OPUS { 48_000 } else { params.sample_rate.unwrap_or(0).max(1) };
         track.time_base = TimeBase::try_from_recip(known.rate);
+        // What a file leaves out counts too.
+        track.flags.set(TrackFlags::DEFAULT, known.default);
         track.codec_params = Some(CodecParameters::Audio(params));
     }
     let mut input = Input::new(inner.into_inner());

@@ -11,7 +11,9 @@ use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use symphonia::core::errors::Result;
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
-use symphonia::core::formats::{Attachment, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track};
+use symphonia::core::formats::{
+    Attachment, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track, TrackFlags,
+};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::{ChapterGroup, Metadata};
 use symphonia::core::packet::Packet;
@@ -36,6 +38,8 @@ pub(super) fn movie(inner: Box<dyn FormatReader>, entries: &[Description]) -> Bo
     let mut reader = Corrected { tracks: inner.tracks().to_vec(), inner, held: VecDeque::new() };
     for track in &mut reader.tracks {
         let entry = entries.iter().find(|entry| entry.track == track.id);
+        // Of tracks that exclude one another, such as languages, players play the enabled one.
+        track.flags.set(TrackFlags::DEFAULT, entry.is_none_or(|entry| entry.enabled));
         if let Some(params) = entry.and_then(|entry| quicktime::parameters(&entry.stsd)) {
             track.codec_params = Some(CodecParameters::Audio(params));
         }

@@ -199,7 +199,8 @@ impl Flv {
         let mut params = AudioCodecParameters::new();
         let id = codec_of(kind, first);
         let rate = match (kind, first >> 2 & 3) {
-            (Kind::Plain(14), _) => 8000,
+            // G.711 and MP3 at a rate that the header has no number for.
+            (Kind::Plain(7 | 8 | 14), _) => 8000,
             (_, 0) => 5512,
             (_, shift) => 11_025 << (shift - 1),
         };

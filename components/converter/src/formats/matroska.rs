@@ -21,6 +21,7 @@ const SOUND: u64 = 0xe1;
 const RATE: u64 = 0xb5;
 const CHANNELS: u64 = 0x9f;
 const BITS: u64 = 0x6264;
+const DEFAULT: u64 = 0x88;
 const DEFAULT_DURATION: u64 = 0x23_e383;
 const DELAY: u64 = 0x56aa;
 const INFO: u64 = 0x1549_a966;
@@ -58,6 +59,8 @@ pub(super) struct Audio {
     pub(super) duration: Option<u64>,
     /// Nanoseconds at the start that are not meant to be heard.
     pub(super) delay: u64,
+    /// It is played unless another track is chosen.
+    pub(super) default: bool,
     /// Bytes that all frames begin with and that were left out.
     pub(super) prefix: Vec<u8>,
 }
@@ -66,7 +69,7 @@ impl Audio {
     /// Nothing but its number is known.
     pub(super) fn new(number: u32) -> Self {
         let params = AudioCodecParameters::new();
-        Self { number, params, block: None, rate: 1, duration: None, delay: 0, prefix: Vec::new() }
+        Self { number, params, block: None, rate: 1, duration: None, delay: 0, default: true, prefix: Vec::new() }
     }
 }
 
@@ -114,6 +117,7 @@ fn audio(track: &[u8]) -> Option<Audio> {
         block,
         duration: child(DEFAULT_DURATION).map(number).filter(|duration| *duration > 0),
         delay: child(DELAY).map_or(0, number),
+        default: child(DEFAULT).is_none_or(|body| number(body) == 1),
         prefix: child(ENCODINGS).and_then(prefix).unwrap_or_default().to_vec(),
         ..Audio::new(u32::try_from(number(child(NUMBER)?)).ok()?)
     })

@@ -8,6 +8,9 @@ pub(crate) const ADPCM_FLASH: AudioCodecId = AudioCodecId::new(FourCc::new(*b"sw
 pub(super) const AMR: AudioCodecId = AudioCodecId::new(FourCc::new(*b"samr"));
 pub(super) const BLURAY_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"HDMV"));
 pub(super) const ENCRYPTED: AudioCodecId = AudioCodecId::new(FourCc::new(*b"enca"));
+pub(super) const BARE_AAC: AudioCodecId = AudioCodecId::new(FourCc::new(*b"raac"));
+pub(super) const G722: AudioCodecId = AudioCodecId::new(FourCc::new(*b"g722"));
+pub(super) const G726: AudioCodecId = AudioCodecId::new(FourCc::new(*b"g726"));
 pub(super) const GSM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"agsm"));
 pub(super) const IMA_QUICKTIME: AudioCodecId = AudioCodecId::new(FourCc::new(*b"ima4"));
 pub(super) const MACE: AudioCodecId = AudioCodecId::new(FourCc::new(*b"MAC6"));
@@ -15,11 +18,12 @@ pub(super) const MPEG_H: AudioCodecId = AudioCodecId::new(FourCc::new(*b"mhm1"))
 pub(super) const NELLYMOSER: AudioCodecId = AudioCodecId::new(FourCc::new(*b"nmos"));
 pub(super) const QDESIGN: AudioCodecId = AudioCodecId::new(FourCc::new(*b"QDM2"));
 pub(super) const SMPTE_302M: AudioCodecId = AudioCodecId::new(FourCc::new(*b"BSSD"));
+pub(super) const YAMAHA: AudioCodecId = AudioCodecId::new(FourCc::new(*b"yama"));
 
 /// What to call a codec that cannot be decoded.
 #[must_use]
 pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    const NAMES: [(AudioCodecId, &str); 24] = [
+    const NAMES: [(AudioCodecId, &str); 28] = [
         (codec::CODEC_ID_AAC, "AAC of an unusual kind"),
         (codec::CODEC_ID_OPUS, "Opus"),
         (codec::CODEC_ID_VORBIS, "Vorbis of an unusual kind"),
@@ -35,8 +39,11 @@ pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
         (codec::CODEC_ID_TTA, "True Audio"),
         (ADPCM_FLASH, "Flash ADPCM"),
         (AMR, "AMR"),
+        (BARE_AAC, "AAC without the length of its frames"),
         (BLURAY_PCM, "Blu-ray PCM"),
         (ENCRYPTED, "encrypted"),
+        (G722, "G.722"),
+        (G726, "G.726"),
         (GSM, "GSM"),
         (IMA_QUICKTIME, "QuickTime's ADPCM (IMA 4:1)"),
         (MACE, "MACE"),
@@ -44,6 +51,7 @@ pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
         (NELLYMOSER, "Nellymoser"),
         (QDESIGN, "QDesign Music"),
         (SMPTE_302M, "PCM of SMPTE 302M"),
+        (YAMAHA, "Yamaha's ADPCM"),
     ];
     NAMES.iter().find(|(known, _)| *known == id).map(|(_, name)| *name)
 }

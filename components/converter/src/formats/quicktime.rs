@@ -9,7 +9,7 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 use super::bytes::{array, be16, be32, find, u8_at};
 use super::patched::Patch;
 use super::waveform::{Waveform, ima_quicktime};
-use super::{Description, names};
+use super::{Description, names, speakers};
 
 /// A kind of sample entry that Symphonia passes over.
 const UNKNOWN: [u8; 4] = *b"none";
@@ -119,6 +119,9 @@ pub(super) fn parameters(stsd: &[u8]) -> Option<AudioCodecParameters> {
     let positions = Position::from_wave_channel_count(u32::from(channels));
     params.with_channels(positions.map_or(Channels::Discrete(channels), Channels::Positioned));
     if let Some(pcm) = Pcm::parse(stsd) {
+        if let Some(layout) = speakers::quicktime(entry, channels) {
+            params.with_channels(layout);
+        }
         params.for_codec(pcm.codec).with_sample_rate(pcm.rate).with_max_frames_per_packet(1);
         return Some(params);
     }

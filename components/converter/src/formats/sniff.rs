@@ -14,6 +14,7 @@ const HEAD: u64 = 64 * 1024;
 pub(super) enum Kind {
     /// AIFF-C that Symphonia does not read.
     Aiff,
+    Au,
     Avi,
     Flv,
     /// Frames without a container.
@@ -27,6 +28,8 @@ pub(super) enum Kind {
     Matroska(Matroska),
     /// QuickTime without a type, as cameras wrote it for long.
     Untyped,
+    /// Pictures alone: a photo, or a film's pictures without a container.
+    Mute,
     /// Known and not read.
     Refused(&'static str),
     /// For Symphonia to judge.
@@ -43,7 +46,7 @@ pub(super) fn kind(source: &mut (impl Read + Seek)) -> io::Result<Kind> {
 }
 
 fn of(head: &[u8]) -> Kind {
-    const REFUSED: [(&[u8], &str); 12] = [
+    const REFUSED: [(&[u8], &str); 18] = [
         (&[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11], "Windows Media (ASF, WMA, WMV)"),
         (b"#!AMR", "AMR"),
         (b".RMF", "RealMedia"),
@@ -56,15 +59,40 @@ fn of(head: &[u8]) -> Kind {
         (b"DSD ", "DSD"),
         (b"#!SILK", "SILK"),
         (&[0x7f, 0xfe, 0x80, 0x01], "DTS"),
+        (&[0x06, 0x0e, 0x2b, 0x34, 0x02, 0x05, 0x01, 0x01], "MXF"),
+        (&[0x1f, 0x07, 0x00], "DV"),
+        (&[0, 0, 0, 0, 1, 0xbc], "GXF"),
+        (b"nut/multimedia", "NUT"),
+        (b"Creative Voice File", "Creative Voice File"),
+        (b"MThd", "MIDI (notes without sound)"),
     ];
+    const PICTURES: [&[u8]; 7] = [
+        b"GIF8",
+        b"\x89PNG",
+        &[0xff, 0xd8, 0xff],
+        // MPEG-1 and -2, H.264, H.265.
+        &[0, 0, 1, 0xb3],
+        &[0, 0, 0, 1, 0x67],
+        &[0, 0, 0, 1, 0x09],
+        &[0, 0, 0, 1, 0x40],
+    ];
+    if PICTURES.iter().any(|magic| head.starts_with(magic)) {
+        return Kind::Mute;
+    }
     if let Some((_, name)) = REFUSED.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Kind::Refused(name);
     }
     let at = |place: usize, magic: &[u8]| head.get(place..).is_some_and(|rest| rest.starts_with(magic));
-    if at(0, b"RIFF") && (at(8, b"AVI ") || at(8, b"AVIX")) {
+    let is_flash =
+        at(1, b"WS") && matches!(head, [b'F' | b'C' | b'Z', ..]) && head.get(3).is_some_and(|version| *version < 64);
+    if is_flash {
+        Kind::Refused("Flash animation (SWF)")
+    } else if at(0, b"RIFF") && (at(8, b"AVI ") || at(8, b"AVIX")) {
         Kind::Avi
     } else if at(0, b"OggS") && at(28, b"Speex   ") {
         Kind::Refused("Speex")
+    } else if at(0, b".snd") {
+        Kind::Au
     } else if aiff::is_ima(head) {
         Kind::Aiff
     } else if wave::is_unusual(head) || wave::is_wave64(head) {
@@ -104,8 +132,11 @@ mod tests {
         assert!(matches!(of(b"RIFF\0\0\0\0WAVEfmt "), Kind::Other));
         assert!(matches!(of(b"FLV\x01\x05"), Kind::Flv));
         assert!(matches!(of(b"\0\0\x01\xba\x44"), Kind::Program));
+        assert!(matches!(of(b".snd\0\0\0\x1c"), Kind::Au));
+        assert!(matches!(of(b"\x89PNG\r\n"), Kind::Mute));
         assert!(matches!(of(b"#!AMR\n"), Kind::Refused("AMR")));
         assert!(matches!(of(b"\0\0\0\x08wide\0\0\0\x08mdat"), Kind::Untyped));
+        assert!(matches!(of(b"CWS\x09\0\0\0\0"), Kind::Refused("Flash animation (SWF)")));
         assert!(matches!(of(b"Dear skipper,"), Kind::Other));
         assert!(matches!(of(b""), Kind::Other));
         for (stride, lead) in [(188, 0), (192, 4), (204, 0), (188, 77)] {

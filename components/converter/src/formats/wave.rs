@@ -1,6 +1,7 @@
-//! WAVE files that Symphonia's reader refuses: above 4 GiB (RF64, BW64, Sony's Wave64), without a length (written through a pipe), or
-//! with frames inside (MP3, AC-3, AAC).
+//! WAVE files that Symphonia's reader refuses: above 4 GiB (RF64, BW64, Sony's Wave64), without a length or with one
+//! too small for what is in it (written through a pipe, or never finished), or with frames inside (MP3, AC-3, AAC).
 
+use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::formats::well_known::FORMAT_ID_WAVE;
 use symphonia::core::formats::{FormatInfo, Track};
@@ -10,7 +11,7 @@ use symphonia::core::units::TimeBase;
 use super::bytes::{array, le16, le32};
 use super::input::Input;
 use super::waveform::{Packets, Packing, Waveform};
-use super::{Demux, audio_track, end_of_file, info};
+use super::{Demux, audio_track, end_of_file, info, names};
 
 /// Chunks before the sound.
 const MAX_CHUNKS: usize = 1000;
@@ -36,7 +37,10 @@ pub(super) fn is_unusual(head: &[u8]) -> bool {
     while let (Some(id), Some(size)) = (array(head, at), le32(head, at.saturating_add(4))) {
         match &id {
             b"fmt " if !matches!(le16(head, at + 8), None | Some(1..=3 | 6 | 7 | 0x11 | 0xfffe)) => return true,
-            b"data" => return size == 0 || size == u32::MAX,
+            b"data" => {
+                let end = (at as u64).saturating_add(u64::from(size));
+                return size == 0 || size == u32::MAX || le32(head, 4).is_some_and(|stated| u64::from(stated) < end);
+            }
             _ => {}
         }
         at = at.saturating_add(8).saturating_add(size as usize).saturating_add(size as usize & 1);
@@ -149,7 +153,12 @@ impl Wave {
         Err(Error::DecodeError("wave64: no sound"))
     }
 
-    fn new(waveform: Waveform, left: Option<u64>) -> Result<Self> {
+    /// So many bytes of sound follow, or all to the file's end.
+    pub(super) fn new(mut waveform: Waveform, left: Option<u64>) -> Result<Self> {
+        // Here, chunks are not packets.
+        if waveform.params.codec == CODEC_ID_AAC && matches!(waveform.packing, Packing::Whole { .. }) {
+            waveform.params.for_codec(names::BARE_AAC);
+        }
         let base = TimeBase::try_from_recip(waveform.rate).ok_or(Error::DecodeError("wave: sample rate"))?;
         let seconds = match waveform.packing {
             Packing::Blocks { bytes, samples } => {

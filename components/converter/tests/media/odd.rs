@@ -57,6 +57,17 @@ fn untyped(bytes: &[u8]) -> Vec<u8> {
     [&bytes[..4], b"skip", &bytes[8..]].concat()
 }
 
+/// With a length of the whole that was not brought up to date.
+fn unfinished_wav(bytes: &[u8]) -> Vec<u8> {
+    [&bytes[..4], &[0x24, 0, 0, 0], &bytes[8..]].concat()
+}
+
+/// As recorders leave it that do not know the length.
+fn open_caf(bytes: &[u8]) -> Vec<u8> {
+    let data = bytes.windows(4).position(|four| four == b"data").expect("the sound");
+    [&bytes[..data + 4], &[0xff; 8], &bytes[data + 12..]].concat()
+}
+
 /// It is only the length that is compared.
 const ANY: f64 = f64::NEG_INFINITY;
 
@@ -88,6 +99,8 @@ const CASES: &[Case] = &[
         change: untyped,
         decibels: 60.0,
     },
+    Case { file: "unfinished.wav", options: &["-vn"], change: unfinished_wav, decibels: 60.0 },
+    Case { file: "open.caf", options: &["-vn", "-c:a", "pcm_s16be"], change: open_caf, decibels: 60.0 },
     Case {
         file: "noindex.avi",
         options: &["-c:v", "mpeg4", "-c:a", "libmp3lame"],
