@@ -69,9 +69,14 @@ fn lame() -> Result<PathBuf> {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
-    let package = packages.iter().find(|package| package["name"] == "mp3lame-sys").ok_or("no package mp3lame-sys")?;
-    let manifest = package["manifest_path"].as_str().ok_or("mp3lame-sys has no manifest")?;
+    let packages =
+        metadata.get("packages").and_then(serde_json::Value::as_array).ok_or("cargo metadata lists no packages")?;
+    let package = packages
+        .iter()
+        .find(|package| package.get("name").is_some_and(|name| name == "mp3lame-sys"))
+        .ok_or("no package mp3lame-sys")?;
+    let manifest =
+        package.get("manifest_path").and_then(serde_json::Value::as_str).ok_or("mp3lame-sys has no manifest")?;
     Ok(Path::new(manifest).with_file_name("lame-3.100"))
 }
 
