@@ -37,7 +37,8 @@ const RATES: std::ops::RangeInclusive<u32> = 2000..=384_000;
 const MAX_SILENCE: u64 = 8192;
 /// Packets decoded before the first that is listened to.
 const LOOK_BACK: i64 = 16;
-/// Packets without a sample before a file is given up.
+/// Packets without a sample, or without a byte, one after the other before a file is given up. MP4 can claim billions of
+/// empty ones in a few bytes, each of which would otherwise count as a hole in the sound.
 const MAX_BARREN: u32 = 5000;
 
 /// An open file.
@@ -76,6 +77,8 @@ pub struct Audio {
     silent: u64,
     /// Samples that the container's timeline leaves out.
     absent: u64,
+    /// Packets without a byte just before the next one.
+    empty: u32,
     /// The file does not say where it ends.
     endless: bool,
     ended: bool,
@@ -157,6 +160,7 @@ impl Audio {
             given: 0,
             silent: 0,
             absent: 0,
+            empty: 0,
             endless,
             ended: false,
             warning: None,
@@ -252,6 +256,11 @@ impl Audio {
             };
             if packet.track_id != self.track {
                 continue;
+            }
+            self.empty = if packet.data.is_empty() { self.empty.saturating_add(1) } else { 0 };
+            if self.empty >= MAX_BARREN {
+                self.stop(Warning::StopsEarly);
+                break;
             }
             if let Some(block) = self.decode(&packet) {
                 return Some(block);

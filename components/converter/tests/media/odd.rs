@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use converter::reason::Warning;
+
 use crate::kinds::{decode, reference, snr};
 use crate::workshop::{RATE, SECONDS, Workshop};
 
@@ -182,4 +184,29 @@ fn quicktimes_own_ways_of_saying_it_are_understood() {
     let (heard, wanted) = (decode(bytes, "a.mov").expect("sound"), decode(plain, "a.mov").expect("sound"));
     assert_eq!(heard.warning, None);
     assert!(heard.planes == wanted.planes);
+}
+
+/// A fragment that claims any number of samples without a byte, in 60 bytes, is not gone through; what came before it is
+/// heard.
+#[test]
+fn a_claim_of_empty_samples_soon_ends_the_file() {
+    // An hour and a half of nothing, if it were believed.
+    const SAMPLES: u32 = 1 << 18;
+    let workshop = Workshop::new();
+    let options = ["-vn", "-c:a", "aac", "-movflags", "+frag_keyframe+empty_moov+default_base_moof"];
+    let mut bytes = fs::read(workshop.make("claims.mp4", &options)).expect("the file");
+    let index = bytes.windows(4).rposition(|four| four == b"mfra").expect("the index") - 4;
+    bytes.truncate(index);
+    let honest = decode(bytes.clone(), "claims.mp4").expect("sound");
+    assert_eq!(honest.warning, None);
+    // Of samples of 1024 ticks and no byte each.
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let tfhd = boxed(b"tfhd", &words(&[0x02_0018, 1, 1024, 0]));
+    let traf = [tfhd, boxed(b"trun", &words(&[0, SAMPLES]))].concat();
+    bytes.extend(boxed(b"moof", &[boxed(b"mfhd", &words(&[0, 99])), boxed(b"traf", &traf)].concat()));
+    bytes.extend(boxed(b"mdat", b""));
+    let heard = decode(bytes, "claims.mp4").expect("sound");
+    assert_eq!(heard.warning, Some(Warning::StopsEarly.to_string()));
+    let (before, now) = (honest.planes[0].len(), heard.planes[0].len());
+    assert!(now >= before && now < before + 5000 * 1024, "{before} samples before, {now} with the claim");
 }
