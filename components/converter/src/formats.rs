@@ -7,6 +7,7 @@
 mod aiff;
 mod au;
 mod avi;
+mod ballast;
 mod bytes;
 mod caf;
 mod clusters;
@@ -18,6 +19,7 @@ mod frames;
 mod input;
 mod lacing;
 mod latm;
+mod lean;
 mod matroska;
 mod mpeg;
 mod names;
@@ -54,6 +56,7 @@ use symphonia::default::formats::IsoMp4Reader;
 use crate::edits::Description;
 
 use input::Input;
+use lean::Lean;
 pub(crate) use names::ADPCM_FLASH;
 pub use names::codec_name;
 use patched::Patched;
@@ -102,8 +105,17 @@ pub struct Known<'a> {
 /// # Errors
 /// No reader can make sense of it.
 pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
+    let (without, patches) = lean::surplus(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
+    if without.is_empty() {
+        return open_lean(source, known);
+    }
+    open_lean(Lean::new(Patched { source, patches, position: 0 }, without), known)
+}
+
+fn open_lean(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
     let caf = caf::patches(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
-    match [quicktime::patches(known.entries), caf].concat() {
+    let ballast = ballast::patches(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
+    match [quicktime::patches(known.entries), caf, ballast].concat() {
         patches if patches.is_empty() => open_as_is(source, known),
         patches => open_as_is(Patched { source, patches, position: 0 }, known),
     }

@@ -6,8 +6,9 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::{Cell, RefCell};
+mod counting;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -89,45 +90,8 @@ const FIXTURES: &[(&str, &str)] = &[
 ];
 
 thread_local! {
-    static USED: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
-
-/// Counts what each thread has allocated. What one thread frees for another makes no difference here: files are
-/// opened, read and closed on one.
-struct Counting;
-
-// SAFETY: all work is done by the system's allocator.
-#[allow(unsafe_code, reason = "a global allocator cannot be written otherwise")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let _ = USED.try_with(|used| {
-            used.set(used.get().wrapping_add(layout.size()));
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(used.get())));
-        });
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let _ = USED.try_with(|used| used.set(used.get().saturating_sub(layout.size())));
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let _ = USED.try_with(|used| {
-            used.set(used.get().wrapping_add(layout.size()));
-            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(used.get())));
-        });
-        // SAFETY: the caller keeps the contract. Not touched here, so that a huge one costs nothing but its number.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Random(u64);
 
@@ -229,11 +193,9 @@ fn run(name: &str, bytes: Vec<u8>) -> Result<bool, String> {
 
 fn checked(case: u64, files: &[(String, Vec<u8>)]) -> Result<bool, String> {
     let (name, bytes) = mutated(case, files);
-    let before = USED.get();
-    PEAK.set(before);
     let started = Instant::now();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&name, bytes)));
-    let (memory, time) = (PEAK.get().saturating_sub(before), started.elapsed());
+    let (outcome, memory) = counting::peak_of(|| panic::catch_unwind(AssertUnwindSafe(|| run(&name, bytes))));
+    let time = started.elapsed();
     let outcome = outcome.unwrap_or_else(|_| {
         let place = PANIC.take();
         if KNOWN_PANICS.iter().any(|known| place.contains(known)) {
