@@ -38,8 +38,11 @@ struct Failures {
 /// So many failures in a second cost a component nothing.
 const TOLERATED: u32 = 10;
 
-/// For how long each further one keeps its permit.
+/// For how long the next one keeps its permit; each further one that much longer than the last.
 const PENALTY: Duration = Duration::from_millis(100);
+
+/// No failure costs more.
+const MOST: Duration = Duration::from_secs(1);
 
 /// Counts whoever waits, however that ends.
 struct Waiting<'a>(&'a AtomicUsize);
@@ -71,7 +74,7 @@ impl Admission {
             *failures = Failures { since: Instant::now(), count: 0 };
         }
         failures.count = failures.count.saturating_add(1);
-        if failures.count > TOLERATED { PENALTY } else { Duration::ZERO }
+        PENALTY.saturating_mul(failures.count.saturating_sub(TOLERATED)).min(MOST)
     }
 
     /// Work was refused. If it is time to say so in the log again: how often that happened since the
@@ -127,7 +130,8 @@ mod tests {
         for _ in 0..TOLERATED {
             assert_eq!(admission.failed(), Duration::ZERO);
         }
-        assert_eq!(admission.failed(), PENALTY);
+        assert_eq!([admission.failed(), admission.failed()], [PENALTY, PENALTY * 2]);
+        assert_eq!((0..100).map(|_| admission.failed()).max(), Some(MOST));
     }
 
     #[test]

@@ -33,6 +33,10 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How often an instance is looked at that a client has left.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What a trap counts for as CPU time: about what the host spends on another instance and on the
+/// backtrace, times two, so that a component which mostly traps does that aside.
+const TRAP: Duration = TICK.saturating_mul(2);
+
 /// What the log says about whoever does not answer.
 pub(super) const LATE: &str = "no answer within the time limit (`limits.timeout` in the manifest)";
 
@@ -224,6 +228,7 @@ impl WorkerState for Serving {
     fn drop(&self, mut store: Store<State>, result: Result<()>) {
         if let Err(error) = result {
             store.data_mut().grants().note_trap(&error);
+            self.stats.load.computed(TRAP);
             self.shared.ends(error.downcast_ref().cloned().map_or(Cause::Trap, Cause::Exceeded));
             match self.shared.end() {
                 Some(End { cause: Cause::Abandoned, .. }) => {
