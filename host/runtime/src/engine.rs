@@ -11,7 +11,7 @@ use wasmtime::{
     UpdateDeadline,
 };
 
-use crate::cpu::{TICK, Tick, Turns};
+use crate::cpu::{Places, TICK, Tick, Turns};
 use crate::state::{MAX_TABLE, State};
 
 /// The most component instances at a time, over all components.
@@ -61,9 +61,11 @@ pub(crate) fn new(cache: &Path) -> Result<Engine> {
     std::thread::Builder::new().name("epochs".into()).spawn(move || {
         // A thread of its own: a guest that computes must be interrupted though it occupies every
         // thread of the asynchronous runtime.
+        let mut places = Places::default();
         while let Some(engine) = weak.upgrade() {
             engine.increment_epoch();
             drop(engine);
+            places.tick();
             std::thread::sleep(TICK);
         }
     })?;

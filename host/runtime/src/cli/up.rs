@@ -22,6 +22,7 @@ use super::log::Log;
 use super::watch::{self, Rounds};
 use crate::compose::{self, Deployment, Inputs};
 use crate::config::Telemetry;
+use crate::cpu::anywhere;
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::Tls;
 use crate::telemetry::Exporter;
@@ -118,7 +119,7 @@ impl Up {
             cli::build::build(&loaded.manifest, &self.components)?;
         }
         allow_open_files();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().on_thread_start(anywhere).enable_all().build()?;
         let result = runtime.block_on(self.serve(logs, watch));
         // Everything that matters has ended. Idle instances, or a compilation that a failed start no
         // longer needs, end with the process.

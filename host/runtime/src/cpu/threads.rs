@@ -1,8 +1,9 @@
 //! The computing threads: where guests compute for long, beside the threads that serve.
 //!
-//! There are as many as cores, and they are nicer than the others. So guests that compute have the
-//! whole machine while nothing else wants it, a request that comes in is looked at as soon as the
-//! kernel knows of it, and under any load about a tenth of each core stays theirs.
+//! There are as many as cores, and they are as nice as the kernel lets them be. So guests that
+//! compute have the whole machine while nothing else wants it, and a request that comes in is looked
+//! at as soon as the kernel knows of it. Where others want all of a core, about a hundredth of it
+//! stays theirs.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -10,14 +11,19 @@ use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::Poll;
-use std::thread::available_parallelism;
+#[cfg(target_os = "linux")]
+use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Added to the niceness of this process: a weight of about a tenth of the usual one (sched(7)).
-const NICER: i32 = 10;
+use super::cores;
+use super::places::{anywhere, computes};
+
+/// The niceness of a thread that gives way: a weight of about a hundredth of the usual one (sched(7)).
+/// `SCHED_IDLE` would be meeker still, but guests could then starve beside other programs.
+const NICE: i32 = 19;
 
 thread_local! {
     /// Whether this is a computing thread.
@@ -33,17 +39,13 @@ static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
         .thread_name("computing")
         .on_thread_start(|| {
             COMPUTING.set(true);
+            anywhere();
             give_way();
         })
         .enable_all()
         .build();
     runtime.inspect_err(|error| tracing::warn!(%error, "there are no threads to compute on")).ok()
 });
-
-/// How many cores this process may use.
-pub(super) fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from)
-}
 
 /// Whether this thread is there to compute.
 pub(crate) fn is_computing() -> bool {
@@ -53,13 +55,19 @@ pub(crate) fn is_computing() -> bool {
 /// The guest that runs on this thread has computed through a tick.
 pub(super) fn through() {
     THROUGH.set(true);
+    if is_computing() {
+        computes();
+    }
 }
 
 /// Does `work` of the host's own that uses all cores (by rayon), such as compiling a component, on
 /// threads that give way to those that serve. Blocks.
 pub(crate) fn gently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
-        let threads = ThreadPoolBuilder::new().num_threads(cores()).start_handler(|_| give_way());
+        let threads = ThreadPoolBuilder::new().num_threads(cores()).start_handler(|_| {
+            anywhere();
+            give_way();
+        });
         threads.build().inspect_err(|error| tracing::warn!(%error, "there are no threads to compile on")).ok()
     });
     match &*THREADS {
@@ -68,15 +76,33 @@ pub(crate) fn gently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
+/// For how long a thread asks to have its core at a time: as long as the kernel grants. Whoever wakes
+/// up and asks for less, as all do by default, goes first, and a thread that gives up its core
+/// ([`super::places`]) gives up as much (since Linux 6.12; earlier ones know no slices of threads).
+#[cfg(target_os = "linux")]
+const SLICE: Duration = Duration::from_millis(100);
+
 /// Makes this thread give way to others, where the system has niceness for threads.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "neither std nor rustix has sched_setattr")]
 fn give_way() {
-    #[cfg(target_os = "linux")]
-    {
-        let nice = rustix::process::getpriority_process(None).unwrap_or(0).saturating_add(NICER).min(19);
-        // It is allowed to everybody; without it the thread is like the others.
-        _ = rustix::process::setpriority_process(None, nice);
-    }
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_OTHER as u32,
+        sched_flags: 0,
+        sched_nice: NICE,
+        sched_priority: 0,
+        sched_runtime: SLICE.as_nanos() as u64,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // It is allowed to everybody; without it the thread is like the others.
+    // SAFETY: the kernel reads one structure of the size that stands in it, and keeps nothing of it.
+    _ = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
 
 /// Runs `work` here until a guest in it has computed through a tick, and on the computing threads
 /// from then on. Dropping it ends it.
@@ -183,7 +209,7 @@ mod tests {
     fn compiling_gives_way() {
         let nice = || rustix::process::getpriority_process(None).expect("a priority");
         let here = nice();
-        assert_eq!(gently(nice), (here + NICER).min(19));
+        assert_eq!(gently(nice), NICE);
         assert_eq!(nice(), here);
     }
 }

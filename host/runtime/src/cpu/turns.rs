@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::threads::{cores, is_computing};
+use super::cores;
+use super::threads::is_computing;
 
 /// Who may compute for long now, and who waits to. Shared by a whole application.
 pub(crate) struct Turns {

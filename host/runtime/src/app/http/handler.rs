@@ -13,7 +13,7 @@ use super::instances::Instances;
 use super::wagi::Script;
 use super::whole::Whole;
 use crate::app::component::Component;
-use crate::cpu::{TICK, spawning};
+use crate::cpu::{TICK, serves, spawning};
 
 /// What calls a component for HTTP.
 pub(crate) enum Handler {
@@ -54,6 +54,9 @@ impl Handler {
         match self {
             Self::Proxy { proxy, serve } => {
                 let computes = component.stats.load.average() >= TICK;
+                if !computes {
+                    serves();
+                }
                 spawning(proxy.handle(activity, request), computes, serve).await
             }
             Self::Whole(whole) => whole.handle(component, activity, request).await,
