@@ -1,6 +1,7 @@
 //! `tessera doctor`: what is wrong is found, with what to do about it.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -118,6 +119,63 @@ fn engines_are_looked_at_as_they_are_used() {
         assert!(!text.contains(password) && !text.contains("wrong-one"), "{text}");
     }
     assert!(smtp.taken().is_empty());
+}
+
+/// Those that no engine is on: what variables, triggers and telemetry need.
+#[test]
+fn servers_of_variables_triggers_and_telemetry_are_looked_at() {
+    let (certificates, password) = (Certificates::new(), "hunter2");
+    let Some(redis) = TcpRedis::encrypted(&certificates, password) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let trigger = format!(
+        "[variables]\npassword = {{ required = true, secret = true }}\n[[trigger.redis]]\ncomponent = \"probe\"\n\
+         channel = \"news\"\naddress = \"redis://:{{{{ password }}}}@localhost:{}\"\n",
+        redis.port
+    );
+    manifest(directory.path(), &format!("{trigger}{PROBE}"));
+    let config = directory.path().join("runtime-config.toml");
+    let look = |text: &str, more: &[&str]| {
+        write(&config, text, 0o600);
+        let always = ["--listen", "127.0.0.1:0", "--runtime-config-file", config.to_str().unwrap()];
+        let (_, findings) = examine(directory.path(), &[&always[..], more].concat());
+        assert!(!format!("{findings:?}").contains(password), "{findings:?}");
+        findings
+    };
+    let check = |findings: &[Value], name: &str, status: &str, message: &str| {
+        let finding = finding(findings, name);
+        assert_eq!(finding["status"], status, "{finding}");
+        assert!(finding["message"].as_str().unwrap().contains(message), "{finding}");
+    };
+    check(&look("", &[]), "variables", "error", "`password` has no value");
+
+    // This Redis wants TLS: it was really spoken to.
+    let given = format!("password={password}");
+    let findings = look("", &["--variable", &given]);
+    check(&findings, "variables", "ok", "each of 1 has a value");
+    check(&findings, "Redis localhost", "error", "expects TLS");
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let vault =
+        format!("[[variables_provider]]\ntype = \"vault\"\nurl = \"http://{silent}\"\ntoken = \"t\"\nmount = \"m\"\n");
+    check(&look(&vault, &[]), "variables", "error", &format!("Vault at http://{silent}"));
+
+    let telemetry = |address: std::net::SocketAddr| format!("[telemetry]\nendpoint = \"http://{address}\"\n");
+    check(&look(&telemetry(silent), &[]), "telemetry http://127.0.0.1", "error", "takes no messages");
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = collector.local_addr().unwrap();
+    let message = std::thread::spawn(move || {
+        let (mut connection, _) = collector.accept().unwrap();
+        let mut message = vec![0; 4096];
+        let mut length = 0;
+        while !message[..length].ends_with(b"}") {
+            length += connection.read(&mut message[length..]).unwrap();
+        }
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    });
+    check(&look(&telemetry(address), &[]), "telemetry http://127.0.0.1", "ok", "takes messages");
+    let message = message.join().unwrap();
+    assert!(message.starts_with("POST /v1/traces ") && message.ends_with("{\"resourceSpans\":[]}"), "{message}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Exporter {
         let dropped = Arc::new(AtomicU64::new(0));
         let (spans, lost) = (sender.clone(), Arc::clone(&dropped));
         let sending = Sending {
-            agent: ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build().new_agent(),
+            agent: agent(TIMEOUT),
             settings: settings.clone(),
             resource: Resource::new(&settings.service),
             app,
@@ -124,19 +124,37 @@ impl Sending {
     }
 
     fn send(&mut self, path: &str, message: &Value) {
-        let url = format!("{}/{path}", self.settings.endpoint.trim_end_matches('/'));
-        let mut request = self.agent.post(&url).content_type("application/json");
-        for (name, value) in &self.settings.headers {
-            request = request.header(name, value.expose_secret());
-        }
-        match request.send(message.to_string()) {
-            Ok(_) => self.failing = false,
+        match post(&self.agent, &self.settings, path, message) {
+            Ok(()) => self.failing = false,
             // Once for each outage: a log that repeats it helps nobody.
             Err(error) if !self.failing => {
                 self.failing = true;
-                tracing::warn!(%error, url, "the telemetry collector does not take what is recorded");
+                let endpoint = &self.settings.endpoint;
+                tracing::warn!(%error, endpoint, path, "the telemetry collector does not take what is recorded");
             }
             Err(_) => {}
         }
     }
+}
+
+/// Whether the collector takes messages: sends one without spans. Blocks for no longer than `patience`.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) fn check(settings: &Settings, patience: Duration) -> Result<(), String> {
+    let nothing = serde_json::json!({ "resourceSpans": [] });
+    post(&agent(patience), settings, "v1/traces", &nothing).map_err(|error| error.to_string())
+}
+
+fn agent(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(timeout)).build().new_agent()
+}
+
+fn post(agent: &ureq::Agent, settings: &Settings, path: &str, message: &Value) -> Result<(), ureq::Error> {
+    let url = format!("{}/{path}", settings.endpoint.trim_end_matches('/'));
+    let mut request = agent.post(&url).content_type("application/json");
+    for (name, value) in &settings.headers {
+        request = request.header(name, value.expose_secret());
+    }
+    request.send(message.to_string()).map(drop)
 }

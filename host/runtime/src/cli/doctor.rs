@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use crate::variables::Given;
 use crate::{config, manifest};
 
 /// Checks what the application needs, and says how to mend what is missing.
@@ -27,6 +28,10 @@ pub(crate) struct Doctor {
     /// Which engine stands behind each label.
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
+    /// The value of one of the application's variables, or a TOML or JSON file of several, as for
+    /// `tessera up`. Can be given several times.
+    #[arg(long = "variable", value_name = "KEY=VALUE | @FILE", value_parser = super::up::variable)]
+    variables: Vec<Given>,
     /// The address that `tessera up` is to serve on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3000", value_parser = super::address)]
     listen: SocketAddr,
@@ -122,7 +127,10 @@ impl Doctor {
             findings.extend(checks::toolchain(manifest));
             findings.extend(checks::sources(manifest));
             if let Some(config) = &config {
-                findings.extend(checks::engines(manifest, config));
+                let (finding, resolved) = checks::variables(manifest, config, &self.variables);
+                findings.extend(finding);
+                findings.extend(checks::engines(manifest, config, &resolved));
+                findings.extend(checks::telemetry(config));
             }
         }
         findings.extend(checks::state(&state));

@@ -82,7 +82,8 @@ pub(crate) struct Up {
     shutdown_timeout: Duration,
 }
 
-fn variable(text: &str) -> Result<Given, String> {
+/// What `--variable` is given.
+pub(super) fn variable(text: &str) -> Result<Given, String> {
     match text.strip_prefix('@') {
         Some(file) => Ok(Given::File(file.into())),
         None => {

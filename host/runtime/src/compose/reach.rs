@@ -1,4 +1,4 @@
-//! Looks at the servers that an application's engines are on, without opening an engine.
+//! Looks at the servers that an application's engines and triggers are on, without opening an engine.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tessera_backends::{redis, smtp};
 
 use super::engines::{redis_config, smtp_config};
 use crate::config::{self, Config, MailEngine};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Resolved};
 
 /// A server, and what is wrong with it.
 pub(crate) struct Reached {
@@ -20,9 +20,14 @@ pub(crate) struct Reached {
     pub(crate) outcome: Result<(), Trouble>,
 }
 
-/// Connects and logs in to every server that `manifest` uses as `config` says, at the same time; each step may take
-/// `patience`.
-pub(crate) async fn reach(manifest: &Manifest, config: &Config, patience: Duration) -> Vec<Reached> {
+/// Connects and logs in to every server that `manifest` uses as `config` says, or in triggers as is `resolved`, at the
+/// same time; each step may take `patience`.
+pub(crate) async fn reach(
+    manifest: &Manifest,
+    config: &Config,
+    resolved: &BTreeMap<String, Resolved>,
+    patience: Duration,
+) -> Vec<Reached> {
     let labels = manifest.components.values().flat_map(|component| &component.key_value_stores);
     let stores = labels.filter_map(|label| match config.key_value(label) {
         config::KeyValue::Redis(server) => Some(server),
@@ -32,9 +37,13 @@ pub(crate) async fn reach(manifest: &Manifest, config: &Config, patience: Durati
         config::Queue::Redis(server) => Some(server.clone()),
         config::Queue::Embedded => None,
     };
+    let addresses = resolved.values().flat_map(|resolved| &resolved.redis);
+    let triggers =
+        addresses.map(|(address, _)| config::Redis { url: address.clone(), root_certificates: None, identity: None });
     // Each once, as the engines are.
     let servers: BTreeMap<_, _> = stores
         .chain(queue)
+        .chain(triggers)
         .map(|server| {
             let url = server.url.expose_secret().to_owned();
             ((url, server.root_certificates.clone(), server.identity.clone()), redis_config(&server))

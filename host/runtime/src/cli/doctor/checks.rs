@@ -1,6 +1,6 @@
 //! The checks, each by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,10 @@ use std::time::{Duration, SystemTime};
 use super::{Finding, Status, secrets};
 use crate::cli::watch::Watched;
 use crate::compose;
-use crate::config::Config;
-use crate::manifest::Manifest;
+use crate::config::{Config, Telemetry};
+use crate::manifest::{self, Manifest, Resolved};
+use crate::telemetry;
+use crate::variables::{self, Given, Surroundings};
 
 /// Compilation from Rust needs it.
 const TARGET: &str = "wasm32-wasip2";
@@ -89,8 +91,49 @@ pub(super) fn sources(manifest: &Manifest) -> Vec<Finding> {
         .collect()
 }
 
-/// Whether the engines on the network let themselves be used: connects to each, with TLS and login as configured.
-pub(super) fn engines(manifest: &Manifest, config: &Config) -> Vec<Finding> {
+/// Whether all variables have values, for which their sources are asked, Vault too; and what the components get of them.
+pub(super) fn variables(
+    manifest: &Manifest,
+    config: &Config,
+    given: &[Given],
+) -> (Option<Finding>, BTreeMap<String, Resolved>) {
+    let resolve = || -> anyhow::Result<_> {
+        let given = variables::given(given)?;
+        let directory = std::env::current_dir()?;
+        let surroundings = Surroundings { environment: &|name| std::env::var(name).ok(), directory: &directory };
+        let found = variables::find(manifest, &given, &config.variables, &surroundings)?;
+        Ok(manifest::resolve_variables(manifest, &given, |name| found.get(name).cloned())?)
+    };
+    let check = "variables";
+    match resolve() {
+        Ok(resolved) => {
+            let declared = manifest.variables.len();
+            (Some(Finding::ok(check, format!("each of {declared} has a value"))).filter(|_| declared > 0), resolved)
+        }
+        Err(error) => {
+            let fix = "give the value by --variable or in the environment, or mend `[[variables_provider]]`";
+            (Some(Finding::new(Status::Error, check, error.to_string(), fix)), BTreeMap::new())
+        }
+    }
+}
+
+/// Whether the collector of OpenTelemetry takes messages, if one is configured.
+pub(super) fn telemetry(config: &Config) -> Option<Finding> {
+    let from_environment = || Telemetry::from_environment(|name| std::env::var(name).ok());
+    let settings = config.telemetry.clone().or_else(from_environment)?;
+    let check = format!("telemetry {}", settings.endpoint);
+    Some(match telemetry::check(&settings, PATIENCE) {
+        Ok(()) => Finding::ok(check, "it takes messages"),
+        Err(error) => {
+            let fix = "start the collector, or mend `endpoint` and `headers` in `[telemetry]`: it is OTLP over HTTP";
+            Finding::new(Status::Error, check, format!("it takes no messages: {error}"), fix)
+        }
+    })
+}
+
+/// Whether the servers of engines and triggers let themselves be used: connects to each, with TLS and login as
+/// configured.
+pub(super) fn engines(manifest: &Manifest, config: &Config, resolved: &BTreeMap<String, Resolved>) -> Vec<Finding> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -98,7 +141,7 @@ pub(super) fn engines(manifest: &Manifest, config: &Config) -> Vec<Finding> {
             return vec![Finding::new(Status::Error, "engines", format!("cannot be looked at: {error}"), fix)];
         }
     };
-    let reached = runtime.block_on(compose::reach(manifest, config, PATIENCE));
+    let reached = runtime.block_on(compose::reach(manifest, config, resolved, PATIENCE));
     // A name that is still being resolved is not waited for.
     runtime.shutdown_background();
     reached
