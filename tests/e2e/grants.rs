@@ -309,4 +309,9 @@ async fn files_are_reached_only_through_mounts() {
         let written = fixture.probe(&format!("a/write-file/-?{file}"), "mine").await;
         assert!(written.starts_with("error:"), "{file}: {written}");
     }
+    // Once each, but for what the guest's C library does not ask the host for.
+    for (path, times) in [("out", 2), ("etc/passwd", 1), ("../secret.txt", 1), ("index.html", 1), ("new.txt", 1)] {
+        let line = format!("denied: the file `{path}` is not granted by `files`");
+        assert_eq!(fixture.server.log.text().matches(&line).count(), times, "{path}");
+    }
 }

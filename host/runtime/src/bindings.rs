@@ -4,6 +4,7 @@
 //! `denied`. Guests read an outcome and a short text; causes go to the log.
 
 mod blob;
+mod files;
 mod keyvalue;
 pub(crate) mod legacy_http;
 mod mail;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use tessera_capability::Error;
 use wasmtime::component::{HasData, Linker};
+use wasmtime_wasi::WasiView;
 
 use crate::grants::Grants;
 
@@ -40,8 +42,8 @@ impl HasData for Host {
     type Data<'a> = &'a Arc<Grants>;
 }
 
-/// Provides every capability to `linker`; what a component may do with them is in its grants.
-pub(crate) fn add_to_linker<T: Send + 'static>(
+/// Provides every capability to `linker`, and logs what WASI refuses of files; what a component may do is in its grants.
+pub(crate) fn add_to_linker<T: WasiView + 'static>(
     linker: &mut Linker<T>,
     grants: fn(&mut T) -> &Arc<Grants>,
     spin: fn(&mut T) -> spin::View<'_>,
@@ -51,6 +53,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
     generated::tessera::queue::producer::add_to_linker::<T, Host>(linker, grants)?;
     generated::tessera::mail::sender::add_to_linker::<T, Host>(linker, grants)?;
     generated::spin::variables::variables::add_to_linker::<T, Host>(linker, grants)?;
+    files::add_to_linker(linker, grants)?;
     spin::add_to_linker(linker, spin)
 }
 
