@@ -51,6 +51,8 @@ const CALLS: &[&str] = &[
     "print",
     "resolve",
     "file",
+    "fields",
+    "fields-name",
     "random",
 ];
 
@@ -110,7 +112,7 @@ fn no_value_harms_the_host() {
     let counts = prop_oneof![Just(0_u32), Just(1), Just(1000), Just(1001), Just(100_000), Just(u32::MAX), any::<u32>()];
     let numbers = prop_oneof![Just(0_u64), Just(1), Just(u64::MAX), Just(u64::MAX >> 1), any::<u64>()];
     let values = (prop::sample::select(CALLS), prop::sample::select(LENGTHS), counts, numbers);
-    let config = Config { cases: 120, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 130, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&values, |(call, length, count, number)| {
         let (status, text) = get(format!("extreme/{call}?{length},{count},{number}"));
         // A call with more than the host takes at once ends in a trap; everything else has an outcome.
