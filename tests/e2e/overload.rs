@@ -117,14 +117,19 @@ limits = { memory = "16MiB", cpu_time = "100ms", timeout = "2s", concurrency = 1
         let answer = Client::new().get(format!("{}/probe/{path}", fixture.server.url)).send().await;
         answer.expect("an answer").status().as_u16()
     };
+    let in_flight = async || metric_of(state, "tessera_http_requests_in_flight", "probe").await;
+    // An answer can be here before the one place is given back.
+    let free = async || eventually("its place is free", async || (in_flight().await == 0.0).then_some(())).await;
     let url = format!("{}/probe/environment/-", fixture.server.url);
     assert_eq!(get("compute/-").await, 500);
+    free().await;
     assert_eq!(get("allocate/-").await, 500);
+    free().await;
     assert_eq!(Client::new().post(&url).body(vec![b'x'; 1001]).send().await.expect("an answer").status(), 413);
     assert_eq!(get("send/announced?1001").await, 500);
+    free().await;
     assert_eq!(get("flood/-?10").await, 200);
-    let in_flight = async || metric_of(state, "tessera_http_requests_in_flight", "probe").await;
-    eventually("its place is free", async || (in_flight().await == 0.0).then_some(())).await;
+    free().await;
     let late = tokio::spawn(reqwest::get(format!("{}/probe/hang/-", fixture.server.url)));
     eventually("it is in", async || (in_flight().await == 1.0).then_some(())).await;
     assert_eq!(get("environment/-").await, 503);
