@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,7 @@ impl HandlerState for Instances {
         let proxy = tokio::time::timeout(timeout, instantiate).await??;
         let shared = Arc::new(Shared::new(cpu));
         let member = Arc::new(self.crew.join());
+        let place = Place { stats: Arc::clone(&self.component.stats), aside: is_computing() };
         Ok(Instance {
             store,
             proxy,
@@ -89,12 +91,13 @@ impl HandlerState for Instances {
                 sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
                 life: self.component.life.clone(),
                 member: Arc::clone(&member),
+                place: place.clone(),
                 awaited: None,
             },
             state: Serving {
                 component: Arc::clone(&self.component.id),
-                stats: Arc::clone(&self.component.stats),
-                aside: is_computing(),
+                place,
+                misplaced: AtomicBool::new(false),
                 reuse: self.reuse,
                 member,
                 timeout,
@@ -105,6 +108,23 @@ impl HandlerState for Instances {
     }
 }
 
+/// On which threads an instance is.
+#[derive(Clone)]
+struct Place {
+    stats: Arc<Stats>,
+    /// Whether on the computing threads.
+    aside: bool,
+}
+
+impl Place {
+    /// Whether its component's next instance would be made on other threads.
+    fn is_wrong(&self) -> bool {
+        let average = self.stats.load.average();
+        // Less is expected of those that are aside already: a component must not go back and forth.
+        if self.aside { average < TICK / 2 } else { average >= TICK }
+    }
+}
+
 /// When an instance is dropped though it did not end by itself.
 pub(crate) struct Expiration {
     shared: Arc<Shared>,
@@ -112,6 +132,7 @@ pub(crate) struct Expiration {
     sleep: Pin<Box<Sleep>>,
     life: Life,
     member: Arc<Member>,
+    place: Place,
     /// The stage of `life` whose end wakes the instance.
     awaited: Option<(Stage, Pin<Box<WaitForCancellationFutureOwned>>)>,
 }
@@ -130,7 +151,7 @@ impl WorkerExpiration for Expiration {
         }
         // Here and not when it is asked for more work: a request that it was woken for would be left lying as long as
         // its guest still does something.
-        if status == WorkerStatus::Idle && self.member.is_dismissed() {
+        if status == WorkerStatus::Idle && (self.place.is_wrong() || self.member.is_dismissed()) {
             return Poll::Ready(());
         }
         if self.awaited.as_ref().is_none_or(|(awaited, _)| *awaited != stage) {
@@ -175,23 +196,14 @@ impl WorkerExpiration for Expiration {
 /// An instance at work.
 pub(crate) struct Serving {
     component: Arc<str>,
-    stats: Arc<Stats>,
-    /// Whether it is on the computing threads.
-    aside: bool,
+    place: Place,
+    /// Whether it was in the wrong place when its latest request began: it takes no more then.
+    misplaced: AtomicBool,
     reuse: Reuse,
     member: Arc<Member>,
     timeout: Duration,
     cpu_time: Duration,
     shared: Arc<Shared>,
-}
-
-impl Serving {
-    /// Whether its component's next instance would be made on other threads.
-    fn is_misplaced(&self) -> bool {
-        let average = self.stats.load.average();
-        // Less is expected of those that are aside already: a component must not go back and forth.
-        if self.aside { average < TICK / 2 } else { average >= TICK }
-    }
 }
 
 impl WorkerState for Serving {
@@ -200,9 +212,7 @@ impl WorkerState for Serving {
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         self.member.asked();
-        // The first request is the one that it was made for.
-        let moves = total > 0 && self.is_misplaced();
-        if moves || total >= self.reuse.requests || self.shared.end().is_some() {
+        if self.misplaced.load(Relaxed) || total >= self.reuse.requests || self.shared.end().is_some() {
             ShouldAccept::Never
         } else if concurrent >= self.reuse.concurrent {
             ShouldAccept::No
@@ -217,6 +227,7 @@ impl WorkerState for Serving {
         activity: Arc<Activity>,
         task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        self.misplaced.store(self.place.is_wrong(), Relaxed);
         store.data_mut().session().depths.begin(task, activity.depth());
         self.member.begins();
         activity.joins(&self.shared);
@@ -228,7 +239,7 @@ impl WorkerState for Serving {
     fn drop(&self, mut store: Store<State>, result: Result<()>) {
         if let Err(error) = result {
             store.data_mut().grants().note_trap(&error);
-            self.stats.load.computed(TRAP);
+            self.place.stats.load.computed(TRAP);
             self.shared.ends(error.downcast_ref().cloned().map_or(Cause::Trap, Cause::Exceeded));
             match self.shared.end() {
                 Some(End { cause: Cause::Abandoned, .. }) => {
