@@ -109,41 +109,42 @@ component = "probe"
 source = "<probe>"
 [component.probe.tool.tessera]
 reuse = "never"
-limits = { memory = "16MiB", cpu_time = "100ms", timeout = "2s", concurrency = 1, waiting = 0, request_body = "1KB", response_body = "1KB", log_rate = 1 }
+limits = { memory = "16MiB", cpu_time = "100ms", request_body = "1KB", response_body = "1KB", log_rate = 1 }
+[[trigger.http]]
+route = "/narrow/..."
+component = "narrow"
+[component.narrow]
+source = "<probe>"
+[component.narrow.tool.tessera]
+limits = { timeout = "2s", concurrency = 1, waiting = 0 }
 "#,
     );
     let state = fixture.directory.path();
-    let get = async |path: &str| {
-        let answer = Client::new().get(format!("{}/probe/{path}", fixture.server.url)).send().await;
-        answer.expect("an answer").status().as_u16()
-    };
-    let in_flight = async || metric_of(state, "tessera_http_requests_in_flight", "probe").await;
-    // An answer can be here before the one place is given back.
-    let free = async || eventually("its place is free", async || (in_flight().await == 0.0).then_some(())).await;
-    let url = format!("{}/probe/environment/-", fixture.server.url);
-    assert_eq!(get("compute/-").await, 500);
-    free().await;
-    assert_eq!(get("allocate/-").await, 500);
-    free().await;
-    assert_eq!(Client::new().post(&url).body(vec![b'x'; 1001]).send().await.expect("an answer").status(), 413);
-    assert_eq!(get("send/announced?1001").await, 500);
-    free().await;
-    assert_eq!(get("flood/-?10").await, 200);
-    free().await;
-    let late = tokio::spawn(reqwest::get(format!("{}/probe/hang/-", fixture.server.url)));
-    eventually("it is in", async || (in_flight().await == 1.0).then_some(())).await;
-    assert_eq!(get("environment/-").await, 503);
+    let url = |path: &str| format!("{}/{path}", fixture.server.url);
+    let get = async |path: &str| reqwest::get(url(path)).await.expect("an answer").status().as_u16();
+    assert_eq!(get("probe/compute/-").await, 500);
+    assert_eq!(get("probe/allocate/-").await, 500);
+    let long = Client::new().post(url("probe/environment/-")).body(vec![b'x'; 1001]);
+    assert_eq!(long.send().await.expect("an answer").status(), 413);
+    assert_eq!(get("probe/send/announced?1001").await, 500);
+    assert_eq!(get("probe/flood/-?10").await, 200);
+    let late = tokio::spawn(reqwest::get(url("narrow/hang/-")));
+    eventually("it is in", async || {
+        (metric_of(state, "tessera_http_requests_in_flight", "narrow").await == 1.0).then_some(())
+    })
+    .await;
+    assert_eq!(get("narrow/environment/-").await, 503);
     assert_eq!(late.await.expect("it runs").expect("an answer").status(), 504);
-    for (name, count) in [
-        ("tessera_cpu_time_exceeded_total", 1.0),
-        ("tessera_memory_exceeded_total", 1.0),
-        ("tessera_request_body_exceeded_total", 1.0),
-        ("tessera_response_body_exceeded_total", 1.0),
-        ("tessera_log_lines_suppressed_total", 9.0),
-        ("tessera_timeouts_total", 1.0),
-        ("tessera_rejected_total", 1.0),
+    for (name, component, count) in [
+        ("tessera_cpu_time_exceeded_total", "probe", 1.0),
+        ("tessera_memory_exceeded_total", "probe", 1.0),
+        ("tessera_request_body_exceeded_total", "probe", 1.0),
+        ("tessera_response_body_exceeded_total", "probe", 1.0),
+        ("tessera_log_lines_suppressed_total", "probe", 9.0),
+        ("tessera_timeouts_total", "narrow", 1.0),
+        ("tessera_rejected_total", "narrow", 1.0),
     ] {
-        assert_eq!(metric_of(state, name, "probe").await, count, "{name}");
+        assert_eq!(metric_of(state, name, component).await, count, "{name}");
     }
 }
 
