@@ -39,7 +39,6 @@ static THREADS: LazyLock<Option<Runtime>> = LazyLock::new(|| {
         .thread_name("computing")
         .on_thread_start(|| {
             COMPUTING.set(true);
-            anywhere();
             give_way();
         })
         .enable_all()
@@ -64,10 +63,7 @@ pub(super) fn through() {
 /// threads that give way to those that serve. Blocks.
 pub(crate) fn gently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
-        let threads = ThreadPoolBuilder::new().num_threads(cores()).start_handler(|_| {
-            anywhere();
-            give_way();
-        });
+        let threads = ThreadPoolBuilder::new().num_threads(cores()).start_handler(|_| give_way());
         threads.build().inspect_err(|error| tracing::warn!(%error, "there are no threads to compile on")).ok()
     });
     match &*THREADS {
@@ -82,10 +78,11 @@ pub(crate) fn gently<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 #[cfg(target_os = "linux")]
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Makes this thread give way to others, where the system has niceness for threads.
+/// Makes this thread, which begins, give way to others, where the system has niceness for threads.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "neither std nor rustix has sched_setattr")]
 fn give_way() {
+    anywhere();
     let attributes = libc::sched_attr {
         size: size_of::<libc::sched_attr>() as u32,
         sched_policy: libc::SCHED_OTHER as u32,
@@ -102,7 +99,9 @@ fn give_way() {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn give_way() {}
+fn give_way() {
+    anywhere();
+}
 
 /// Runs `work` here until a guest in it has computed through a tick, and on the computing threads
 /// from then on. Dropping it ends it.
