@@ -32,7 +32,7 @@ use wasmtime::{Engine, component::Linker};
 pub(crate) use self::api::{Changed, History, Reloaded, Swapped, routes as swap_routes};
 pub(crate) use self::deployment::Deployment;
 pub(crate) use self::engines::Engines;
-pub(crate) use self::inputs::{Declared, Inputs};
+pub(crate) use self::inputs::{Declared, Inputs, resolve};
 pub(crate) use self::reach::reach;
 use self::versions::{Hash, Versions};
 use crate::app::component::{Component, Mount, Settings};

@@ -21,7 +21,6 @@ use self::signals::{Signals, Wish};
 use super::log::Log;
 use super::watch::{self, Rounds};
 use crate::compose::{self, Deployment, Inputs};
-use crate::config::Telemetry;
 use crate::cpu::anywhere;
 use crate::manifest::{self, Handler, Manifest, Secret};
 use crate::server::Tls;
@@ -145,8 +144,7 @@ impl Up {
             eprintln!("{warning}");
         }
         let manifest = declared.manifest.clone();
-        let recorded =
-            declared.config.telemetry.clone().or_else(|| Telemetry::from_environment(|name| std::env::var(name).ok()));
+        let recorded = declared.config.collector();
         let state_dir = state_dir(self.state_dir.as_deref(), &inputs.manifest)?;
 
         let mut signals = Signals::new().context("listen to signals")?;

@@ -66,11 +66,7 @@ impl Inputs {
             None => Config::default(),
         };
         warnings.extend(unused(&config, &manifest));
-        let provided = variables::given(&self.variables)?;
-        let surroundings =
-            Surroundings { environment: &|name| std::env::var(name).ok(), directory: &std::env::current_dir()? };
-        let found = variables::find(&manifest, &provided, &config.variables, &surroundings)?;
-        let resolved = manifest::resolve_variables(&manifest, &provided, |name| found.get(name).cloned())?;
+        let resolved = resolve(&manifest, &config, &self.variables)?;
         for component in manifest.components.values_mut() {
             let added = self.environment.iter().map(|(key, value)| (key.clone(), value.expose_secret().to_owned()));
             component.environment.extend(added);
@@ -79,6 +75,22 @@ impl Inputs {
         }
         Ok(Declared { manifest, config, resolved, warnings })
     }
+}
+
+/// What each component gets of the variables' values, from the command line and wherever `config` says; blocks.
+///
+/// # Errors
+/// Says which variable has no value, or what a provider refused.
+pub(crate) fn resolve(
+    manifest: &Manifest,
+    config: &Config,
+    given: &[variables::Given],
+) -> Result<BTreeMap<String, Resolved>> {
+    let given = variables::given(given)?;
+    let directory = std::env::current_dir()?;
+    let surroundings = Surroundings { environment: &|name| std::env::var(name).ok(), directory: &directory };
+    let found = variables::find(manifest, &given, &config.variables, &surroundings)?;
+    Ok(manifest::resolve_variables(manifest, &given, |name| found.get(name).cloned())?)
 }
 
 fn unused(config: &Config, manifest: &Manifest) -> impl Iterator<Item = String> {

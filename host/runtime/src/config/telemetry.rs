@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::Config;
 use super::reader::{Reader, Text};
 
 /// A collector of OTLP over HTTP.
@@ -65,9 +66,16 @@ pub(super) fn telemetry(reader: &mut Reader<'_>, value: Spanned<DeValue<'_>>) ->
     })
 }
 
+impl Config {
+    /// The collector that the configuration names, else the one that the environment does.
+    pub(crate) fn collector(&self) -> Option<Telemetry> {
+        self.telemetry.clone().or_else(|| Telemetry::from_environment(|name| std::env::var(name).ok()))
+    }
+}
+
 impl Telemetry {
     /// What OpenTelemetry's usual environment variables say.
-    pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return None;
         }

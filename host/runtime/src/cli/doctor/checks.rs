@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use super::{Finding, Status, secrets};
 use crate::cli::watch::Watched;
 use crate::compose;
-use crate::config::{Config, Telemetry};
-use crate::manifest::{self, Manifest, Resolved};
+use crate::config::Config;
+use crate::manifest::{Manifest, Resolved};
 use crate::telemetry;
-use crate::variables::{self, Given, Surroundings};
+use crate::variables::Given;
 
 /// Compilation from Rust needs it.
 const TARGET: &str = "wasm32-wasip2";
@@ -97,15 +97,8 @@ pub(super) fn variables(
     config: &Config,
     given: &[Given],
 ) -> (Option<Finding>, BTreeMap<String, Resolved>) {
-    let resolve = || -> anyhow::Result<_> {
-        let given = variables::given(given)?;
-        let directory = std::env::current_dir()?;
-        let surroundings = Surroundings { environment: &|name| std::env::var(name).ok(), directory: &directory };
-        let found = variables::find(manifest, &given, &config.variables, &surroundings)?;
-        Ok(manifest::resolve_variables(manifest, &given, |name| found.get(name).cloned())?)
-    };
     let check = "variables";
-    match resolve() {
+    match compose::resolve(manifest, config, given) {
         Ok(resolved) => {
             let declared = manifest.variables.len();
             (Some(Finding::ok(check, format!("each of {declared} has a value"))).filter(|_| declared > 0), resolved)
@@ -119,8 +112,7 @@ pub(super) fn variables(
 
 /// Whether the collector of OpenTelemetry takes messages, if one is configured.
 pub(super) fn telemetry(config: &Config) -> Option<Finding> {
-    let from_environment = || Telemetry::from_environment(|name| std::env::var(name).ok());
-    let settings = config.telemetry.clone().or_else(from_environment)?;
+    let settings = config.collector()?;
     let check = format!("telemetry {}", settings.endpoint);
     Some(match telemetry::check(&settings, PATIENCE) {
         Ok(()) => Finding::ok(check, "it takes messages"),
