@@ -5,6 +5,7 @@ use symphonia::core::codecs::CodecInfo;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions, FinalizeResult};
 use symphonia::core::codecs::registry::{RegisterableAudioDecoder, SupportedAudioCodec};
 use symphonia::core::errors::{Error, Result};
+use symphonia::core::io::{BitReaderLtr, ReadBitsLtr};
 use symphonia::core::packet::PacketRef;
 
 use super::output::Output;
@@ -39,24 +40,6 @@ pub(super) struct FlashDecoder {
     output: Output,
 }
 
-/// Bits, the highest first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, width: u32) -> Option<i32> {
-        let mut number = 0;
-        for _ in 0..width {
-            let byte = *self.bytes.get(self.at / 8)?;
-            number = number << 1 | i32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(number)
-    }
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     sample: i32,
@@ -64,13 +47,13 @@ struct State {
 }
 
 impl State {
-    fn read(bits: &mut Bits<'_>) -> Option<Self> {
-        let sample = bits.take(16)?;
-        Some(Self { sample: sample << 16 >> 16, index: bits.take(6)? })
+    fn read(bits: &mut BitReaderLtr<'_>) -> Option<Self> {
+        let sample = bits.read_bits_leq32_signed(16).ok()?;
+        Some(Self { sample, index: bits.read_bits_leq32(6).ok()?.cast_signed() })
     }
 
     /// The next sample, by a difference of so many bits.
-    fn next(&mut self, difference: i32, width: u32) -> Option<i32> {
+    fn next(&mut self, difference: u32, width: u32) -> Option<i32> {
         let step = *STEPS.get(usize::try_from(self.index).ok()?)?;
         let (sign, size) = (difference >> (width - 1), difference & ((1 << (width - 1)) - 1));
         // As the players: the step's half, quarter and so on, each rounded.
@@ -89,16 +72,16 @@ impl State {
 
 /// The samples of each channel; what a packet ends with may be less than a sample.
 fn decode(packet: &[u8], channels: usize) -> Option<Vec<Vec<i32>>> {
-    let mut bits = Bits { bytes: packet, at: 0 };
-    let width = u32::try_from(bits.take(2)?).ok()? + 2;
+    let mut bits = BitReaderLtr::new(packet);
+    let width = bits.read_bits_leq32(2).ok()? + 2;
     let mut planes = vec![Vec::new(); channels];
     while let Some(mut states) = (0..channels).map(|_| State::read(&mut bits)).collect::<Option<Vec<_>>>() {
         for (plane, state) in planes.iter_mut().zip(&states) {
             plane.push(state.sample);
         }
         for _ in 0..BLOCK {
-            let differences: Option<Vec<i32>> = (0..channels).map(|_| bits.take(width)).collect();
-            let Some(differences) = differences else { return Some(planes) };
+            let differences: std::io::Result<Vec<u32>> = (0..channels).map(|_| bits.read_bits_leq32(width)).collect();
+            let Ok(differences) = differences else { return Some(planes) };
             for ((plane, state), difference) in planes.iter_mut().zip(&mut states).zip(differences) {
                 plane.push(state.next(difference, width)?);
             }

@@ -1,8 +1,10 @@
 //! The loudspeakers of AAC whose layout has no number: a program config element (ISO/IEC 14496-3, 4.4.1.1), which a
 //! decoder wants in its configuration, and streams in ADTS have at the start of their first packet.
 
+use symphonia::core::io::{BitReaderLtr, ReadBitsLtr};
+
 /// Bits of a configuration before its element: object type, rate, layout, and three flags.
-const BEFORE: usize = 5 + 4 + 4 + 3;
+const BEFORE: u32 = 5 + 4 + 4 + 3;
 /// The element's number among those of a packet.
 const ELEMENT: u32 = 5;
 
@@ -13,13 +15,13 @@ pub(super) fn is_missing(config: &[u8]) -> bool {
 
 /// The configuration with the element that the packet begins with; none if it begins with something else.
 pub(super) fn completed(config: &[u8], packet: &[u8]) -> Option<Box<[u8]>> {
-    let mut from = Bits { bytes: packet, at: 0 };
-    (from.read(3)? == ELEMENT).then_some(())?;
+    let mut from = BitReaderLtr::new(packet);
+    (from.read_bits_leq32(3).ok()? == ELEMENT).then_some(())?;
     let mut to = Copy { bytes: config.to_vec(), bits: BEFORE };
-    let mut copy = |count: usize| {
-        let value = from.read(count)?;
+    let mut copy = |count| {
+        let value = from.read_bits_leq32(count).ok()?;
         to.write(value, count);
-        Some(value as usize)
+        Some(value)
     };
     // Its number, the object type, the rate.
     copy(4 + 2 + 4)?;
@@ -45,35 +47,19 @@ pub(super) fn completed(config: &[u8], packet: &[u8]) -> Option<Box<[u8]>> {
     Some(to.bytes.into())
 }
 
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn read(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = self.bytes.get(self.at / 8)?;
-            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
-            self.at += 1;
-        }
-        Some(value)
-    }
-}
-
 struct Copy {
     bytes: Vec<u8>,
-    bits: usize,
+    bits: u32,
 }
 
 impl Copy {
-    fn write(&mut self, value: u32, count: usize) {
+    fn write(&mut self, value: u32, count: u32) {
         for bit in (0..count).rev() {
-            if self.bits / 8 >= self.bytes.len() {
+            let at = (self.bits / 8) as usize;
+            if at >= self.bytes.len() {
                 self.bytes.push(0);
             }
-            if let Some(byte) = self.bytes.get_mut(self.bits / 8) {
+            if let Some(byte) = self.bytes.get_mut(at) {
                 *byte |= u8::try_from(value >> bit & 1).unwrap_or(0) << (7 - self.bits % 8);
             }
             self.bits += 1;

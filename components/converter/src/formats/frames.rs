@@ -133,7 +133,7 @@ impl Splitter {
         loop {
             let (mut header, time, mut data) = self.whole()?;
             if self.coding == Coding::Latm {
-                let Some(unit) = latm::unit(&data, &mut self.latm) else { continue };
+                let Ok(unit) = latm::unit(&data, &mut self.latm) else { continue };
                 data = unit.into();
                 if let Some(mux) = self.latm {
                     let Mux { config, rate, channels, samples } = mux;

@@ -1,7 +1,8 @@
 //! AAC in LATM, framed by LOAS (ISO/IEC 14496-3, 1.7), as European television has it: one program, one layer, and
 //! the kind of AAC that has no more settings than rate and channels.
 
-use super::bytes::u8_at;
+use symphonia::core::errors::{Result, decode_error};
+use symphonia::core::io::{BitReaderLtr, FiniteBitStream, ReadBitsLtr};
 
 /// The longest AudioSpecificConfig taken over, in bytes.
 pub(super) const MAX_CONFIG: usize = 32;
@@ -36,126 +37,111 @@ pub(super) struct Mux {
 }
 
 /// The access unit in an AudioMuxElement, and the settings, which only some elements repeat.
-pub(super) fn unit(element: &[u8], mux: &mut Option<Mux>) -> Option<Vec<u8>> {
-    let mut bits = Bits { bytes: element, at: 0 };
-    if bits.read(1)? == 0 {
-        *mux = Some(stream_mux_config(&mut bits)?);
+///
+/// # Errors
+/// It ends too early, has settings that are none of AAC's plain ones, or comes before any settings.
+pub(super) fn unit(element: &[u8], mux: &mut Option<Mux>) -> Result<Vec<u8>> {
+    let mut bits = BitReaderLtr::new(element);
+    if !bits.read_bool()? {
+        *mux = Some(stream_mux_config(element, &mut bits)?);
     }
-    (*mux)?;
+    if mux.is_none() {
+        return decode_error("latm: no settings yet");
+    }
     let mut length = 0;
     loop {
-        let more = bits.read(8)? as usize;
+        let more = bits.read_bits_leq32(8)?;
         length += more;
         if more != 255 {
             break;
         }
     }
-    (0..length).map(|_| bits.read(8).map(|byte| byte as u8)).collect()
+    (0..length).map(|_| Ok(bits.read_bits_leq32(8)? as u8)).collect()
 }
 
-fn stream_mux_config(bits: &mut Bits<'_>) -> Option<Mux> {
-    let version = bits.read(1)?;
-    if version == 1 && bits.read(1)? == 1 {
-        return None;
+fn stream_mux_config<'a>(element: &'a [u8], bits: &mut BitReaderLtr<'a>) -> Result<Mux> {
+    let version = bits.read_bit()?;
+    if version == 1 && bits.read_bool()? {
+        return decode_error("latm: version");
     }
     if version == 1 {
         value(bits)?;
     }
-    let (_same_timing, sub_frames, programs, layers) = (bits.read(1)?, bits.read(6)?, bits.read(4)?, bits.read(3)?);
+    bits.ignore_bit()?;
+    let (sub_frames, programs, layers) = (bits.read_bits_leq32(6)?, bits.read_bits_leq32(4)?, bits.read_bits_leq32(3)?);
     if (sub_frames, programs, layers) != (0, 0, 0) {
-        return None;
+        return decode_error("latm: several programs or layers");
     }
-    let end = if version == 1 { Some(value(bits)? as usize + bits.at) } else { None };
-    let start = bits.at;
+    let stated = if version == 1 { value(bits)? } else { 0 };
+    let before = bits.bits_left();
     let (rate, channels, samples) = audio_specific_config(bits)?;
-    let end = end.unwrap_or(bits.at).max(bits.at);
+    let mut left = u64::from(stated).max(before - bits.bits_left());
+    // Once more, as it is.
+    *bits = BitReaderLtr::new(element);
+    bits.ignore_bits((bits.bits_left() - before) as u32)?;
     let mut config = Vec::new();
-    let mut copy = Bits { bytes: bits.bytes, at: start };
-    while copy.at < end {
-        let count = (end - copy.at).min(8);
-        config.push((copy.read(count)? << (8 - count)) as u8);
-        if config.len() > MAX_CONFIG {
-            return None;
-        }
+    while left > 0 && config.len() <= MAX_CONFIG {
+        let count = left.min(8) as u32;
+        config.push((bits.read_bits_leq32(count)? << (8 - count)) as u8);
+        left -= u64::from(count);
     }
-    bits.at = end;
-    if bits.read(3)? != 0 {
-        return None;
+    let Some(config) = Config::new(&config) else { return decode_error("latm: a configuration too long") };
+    if bits.read_bits_leq32(3)? != 0 {
+        return decode_error("latm: frame length type");
     }
-    bits.read(8)?;
-    if bits.read(1)? == 1 {
+    bits.ignore_bits(8)?;
+    if bits.read_bool()? {
         if version == 1 {
             value(bits)?;
         } else {
-            while bits.read(9)? >> 8 == 1 {}
+            while bits.read_bits_leq32(9)? >> 8 == 1 {}
         }
     }
-    if bits.read(1)? == 1 {
-        bits.read(8)?;
+    if bits.read_bool()? {
+        bits.ignore_bits(8)?;
     }
-    Some(Mux { config: Config::new(&config)?, rate, channels, samples })
+    Ok(Mux { config, rate, channels, samples })
 }
 
 /// Goes over the AudioSpecificConfig.
-fn audio_specific_config(bits: &mut Bits<'_>) -> Option<(u32, u16, u32)> {
+fn audio_specific_config(bits: &mut BitReaderLtr<'_>) -> Result<(u32, u16, u32)> {
     let mut object = object_type(bits)?;
     let rate = rate(bits)?;
-    let channels = bits.read(4)? as u16;
+    let channels = bits.read_bits_leq32(4)? as u16;
     if object == 5 || object == 29 {
         self::rate(bits)?;
         object = object_type(bits)?;
     }
     if !matches!(object, 1..=4 | 17 | 23) || channels == 0 {
-        return None;
+        return decode_error("latm: kind of AAC");
     }
-    let short = bits.read(1)? == 1;
-    if bits.read(1)? == 1 {
-        bits.read(14)?;
+    let short = bits.read_bool()?;
+    if bits.read_bool()? {
+        bits.ignore_bits(14)?;
     }
-    bits.read(1)?;
+    bits.ignore_bit()?;
     let channels = if channels == 7 { 8 } else { channels };
-    Some((rate, channels, if short { 960 } else { 1024 }))
+    Ok((rate, channels, if short { 960 } else { 1024 }))
 }
 
-fn object_type(bits: &mut Bits<'_>) -> Option<u32> {
-    match bits.read(5)? {
-        31 => Some(32 + bits.read(6)?),
-        object => Some(object),
+fn object_type(bits: &mut BitReaderLtr<'_>) -> Result<u32> {
+    match bits.read_bits_leq32(5)? {
+        31 => Ok(32 + bits.read_bits_leq32(6)?),
+        object => Ok(object),
     }
 }
 
-fn rate(bits: &mut Bits<'_>) -> Option<u32> {
+fn rate(bits: &mut BitReaderLtr<'_>) -> Result<u32> {
     const RATES: [u32; 13] =
         [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8000, 7350];
-    match bits.read(4)? {
-        15 => bits.read(24).filter(|rate| *rate > 0),
-        index => RATES.get(index as usize).copied(),
-    }
+    let rate = match bits.read_bits_leq32(4)? {
+        15 => bits.read_bits_leq32(24)?,
+        index => RATES.get(index as usize).copied().unwrap_or(0),
+    };
+    if rate == 0 { decode_error("latm: rate") } else { Ok(rate) }
 }
 
-fn value(bits: &mut Bits<'_>) -> Option<u32> {
-    let bytes = bits.read(2)? as usize + 1;
-    bits.read(bytes * 8)
-}
-
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    /// Up to 32 bits.
-    fn read(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0_u64;
-        let mut left = count;
-        while left > 0 {
-            let byte = u64::from(u8_at(self.bytes, self.at / 8)?);
-            let (within, available) = (self.at % 8, 8 - self.at % 8);
-            let taken = left.min(available);
-            value = value << taken | (byte << within & 0xff) >> (8 - taken);
-            self.at += taken;
-            left -= taken;
-        }
-        u32::try_from(value).ok()
-    }
+fn value(bits: &mut BitReaderLtr<'_>) -> Result<u32> {
+    let bytes = bits.read_bits_leq32(2)? + 1;
+    Ok(bits.read_bits_leq32(bytes * 8)?)
 }

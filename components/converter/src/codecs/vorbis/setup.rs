@@ -1,56 +1,61 @@
 //! How much the tables of a stream would need: a setup header of a few bytes may name codebooks of millions of entries.
 
+use symphonia::core::errors::{Error, Result};
+use symphonia::core::io::{BitReaderRtl, ReadBitsRtl};
+
 /// Values in all codebooks together; those of libvorbis have less than a tenth.
 const MAX_VALUES: u64 = 1 << 20;
 /// What a setup header begins with.
 const MAGIC: &[u8] = b"\x05vorbis";
+const MALFORMED: Error = Error::DecodeError("vorbis: setup header");
 
 /// Whether a setup header's codebooks are of a sensible size (Vorbis I, 3.2.1).
 pub(super) fn is_sane(setup: &[u8]) -> bool {
-    values(setup).is_some_and(|values| values <= MAX_VALUES)
+    values(setup).is_ok_and(|values| values <= MAX_VALUES)
 }
 
-fn values(setup: &[u8]) -> Option<u64> {
-    let mut bits = Bits { bytes: setup.strip_prefix(MAGIC)?, at: 0 };
+fn values(setup: &[u8]) -> Result<u64> {
+    let mut bits = BitReaderRtl::new(setup.strip_prefix(MAGIC).ok_or(MALFORMED)?);
     let mut sum = 0_u64;
-    for _ in 0..=bits.take(8)? {
+    for _ in 0..=bits.read_bits_leq32(8)? {
         sum = sum.saturating_add(codebook(&mut bits)?);
     }
-    Some(sum)
+    Ok(sum)
 }
 
 /// Goes over a codebook; says how many values it has.
-fn codebook(bits: &mut Bits<'_>) -> Option<u64> {
-    if bits.take(24)? != 0x56_4342 {
-        return None;
+fn codebook(bits: &mut BitReaderRtl<'_>) -> Result<u64> {
+    if bits.read_bits_leq32(24)? != 0x56_4342 {
+        return Err(MALFORMED);
     }
-    let (dimensions, entries) = (bits.take(16)?, bits.take(24)?);
-    if bits.flag()? {
+    let (dimensions, entries) = (bits.read_bits_leq32(16)?, bits.read_bits_leq32(24)?);
+    if bits.read_bool()? {
         // Lengths of codewords that only grow: how many there are of each.
-        bits.skip(5)?;
+        bits.ignore_bits(5)?;
         let mut left = entries;
         while left > 0 {
-            left = left.checked_sub(bits.take(bits_for(left))?)?;
+            let of_a_length = bits.read_bits_leq32(bits_for(left))?;
+            left = left.checked_sub(of_a_length).ok_or(MALFORMED)?;
         }
-    } else if bits.flag()? {
+    } else if bits.read_bool()? {
         for _ in 0..entries {
-            if bits.flag()? {
-                bits.skip(5)?;
+            if bits.read_bool()? {
+                bits.ignore_bits(5)?;
             }
         }
     } else {
-        bits.skip(5 * u64::from(entries))?;
+        bits.ignore_bits(5 * entries)?;
     }
-    let values = match bits.take(4)? {
-        0 => return Some(entries.into()),
-        1 => u64::from(root(entries, dimensions)?),
+    let values = match bits.read_bits_leq32(4)? {
+        0 => return Ok(entries.into()),
+        1 => u64::from(root(entries, dimensions).ok_or(MALFORMED)?),
         2 => u64::from(entries) * u64::from(dimensions),
-        _ => return None,
+        _ => return Err(MALFORMED),
     };
-    bits.skip(64)?;
-    let width = u64::from(bits.take(4)? + 1);
-    bits.skip(1 + values * width)?;
-    Some(u64::from(entries) * u64::from(dimensions.max(1)))
+    bits.ignore_bits(64)?;
+    let width = u64::from(bits.read_bits_leq32(4)? + 1);
+    bits.ignore_bits(u32::try_from(1 + values * width).map_err(|_| MALFORMED)?)?;
+    Ok(u64::from(entries) * u64::from(dimensions.max(1)))
 }
 
 /// Bits that a number takes: `ilog` in the specification.
@@ -63,33 +68,6 @@ fn root(entries: u32, power: u32) -> Option<u32> {
     let fits = |base: u32| base.checked_pow(power).is_some_and(|product| product <= entries);
     let place = |root: u32, bit: u32| if fits(root | 1 << bit) { root | 1 << bit } else { root };
     (power > 0).then(|| (0..24).rev().fold(0, place))
-}
-
-/// Numbers of so many bits, the lowest first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, width: u32) -> Option<u32> {
-        let mut number = 0;
-        for bit in 0..width {
-            let byte = self.bytes.get(self.at / 8)?;
-            number |= u32::from(byte >> (self.at % 8) & 1) << bit;
-            self.at += 1;
-        }
-        Some(number)
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        self.take(1).map(|bit| bit == 1)
-    }
-
-    fn skip(&mut self, count: u64) -> Option<()> {
-        self.at = self.at.checked_add(usize::try_from(count).ok()?)?;
-        (self.at <= self.bytes.len().checked_mul(8)?).then_some(())
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +89,7 @@ mod tests {
 
     #[test]
     fn codebooks_of_millions_of_entries_in_a_few_bytes_are_refused() {
-        assert_eq!(values(&setup(1000)), Some(1000));
+        assert_eq!(values(&setup(1000)).ok(), Some(1000));
         assert!(is_sane(&setup(1 << 16)));
         assert!(!is_sane(&setup((1 << 24) - 1)));
         for end in 0..setup(1000).len() {
