@@ -55,6 +55,7 @@ use symphonia::default::formats::IsoMp4Reader;
 
 use crate::edits::Description;
 
+use bytes::{HEAD, bytes_at};
 use input::Input;
 use lean::Lean;
 pub(crate) use names::ADPCM_FLASH;
@@ -77,6 +78,12 @@ pub enum Unopened {
     Mute,
     /// What the reader found.
     Failed(Error),
+}
+
+impl From<std::io::Error> for Unopened {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// An open file.
@@ -105,7 +112,7 @@ pub struct Known<'a> {
 /// # Errors
 /// No reader can make sense of it.
 pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
-    let (without, patches) = lean::surplus(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
+    let (without, patches) = lean::surplus(&mut source)?;
     if without.is_empty() {
         return open_lean(source, known);
     }
@@ -113,8 +120,8 @@ pub fn open(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::re
 }
 
 fn open_lean(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
-    let caf = caf::patches(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
-    let ballast = ballast::patches(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
+    let caf = caf::patches(&mut source)?;
+    let ballast = ballast::patches(&mut source)?;
     match [quicktime::patches(known.entries), caf, ballast].concat() {
         patches if patches.is_empty() => open_as_is(source, known),
         patches => open_as_is(Patched { source, patches, position: 0 }, known),
@@ -122,23 +129,24 @@ fn open_lean(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::r
 }
 
 fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::result::Result<Opened, Unopened> {
-    let kind = sniff::kind(&mut source).map_err(|error| Unopened::Failed(error.into()))?;
-    let layout = speakers::stated(&mut source, known.entries).map_err(|error| Unopened::Failed(error.into()))?;
+    let head = bytes_at(&mut source, 0, HEAD)?;
+    source.seek(SeekFrom::Start(0))?;
+    let layout = speakers::stated(&head, known.entries);
     let length = source.byte_len();
     // Symphonia's streams jump by `isize`, which in Wasm has 32 bits, to where they know the end to be.
     let far = length.filter(|length| *length > FAR);
-    let kind = match kind {
+    let kind = match sniff::kind(&head) {
         sniff::Kind::Matroska(file) => return open_matroska(source, file, known, layout),
         kind => kind,
     };
     let cut = match kind {
-        sniff::Kind::Other => sniff::stated_end(&mut source).ok().flatten().filter(|end| length < Some(*end)),
+        sniff::Kind::Other => sniff::stated_end(&head).filter(|end| length < Some(*end)),
         _ => None,
     };
     let source: Box<dyn MediaSource> = match known.cut.or(cut).or(far) {
         _ if matches!(kind, sniff::Kind::Untyped) => {
             let end = length.unwrap_or(0);
-            Box::new(Typed::new(source, end, end <= FAR).map_err(|error| Unopened::Failed(error.into()))?)
+            Box::new(Typed::new(source, end, end <= FAR)?)
         }
         // Behind the sound nothing is looked for where there is nothing.
         Some(length) => Box::new(Stretched { source, length, seekable: cut.is_none() }),

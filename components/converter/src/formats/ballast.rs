@@ -5,7 +5,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::bytes::{array, be32, le32};
+use super::bytes::{array, be32, bytes_at, le32};
 use super::matroska::{Elements, id_at, number, size as size_at};
 use super::patched::Patch;
 
@@ -24,12 +24,12 @@ const HEAD: u64 = 1024;
 const SEGMENT: u64 = 0x1853_8067;
 const CLUSTER: u64 = 0x1f43_b675;
 
-/// What is to be changed in a file.
+/// What is to be changed in a file. Leaves the source at its start.
 ///
 /// # Errors
 /// The source failed.
 pub(super) fn patches(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
-    let start = bytes(source, 0, 12)?;
+    let start = bytes_at(source, 0, 12)?;
     let four = |at: usize| start.get(at..at + 4).unwrap_or_default();
     let mut patches = match (four(0), four(4), four(8)) {
         (b"fLaC", ..) => flac(source)?,
@@ -48,7 +48,7 @@ pub(super) fn patches(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>>
 fn flac(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
     let (mut patches, mut at, mut sum) = (Vec::new(), 4_u64, 0);
     for step in 0.. {
-        let Some(head) = be32(&bytes(source, at, 4)?, 0) else { break };
+        let Some(head) = be32(&bytes_at(source, at, 4)?, 0) else { break };
         let (kind, size) = (head >> 24 & 0x7f, u64::from(head & 0xff_ffff));
         if kind > 1 {
             let large = match kind {
@@ -71,8 +71,8 @@ fn flac(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
 
 /// How many comments a Vorbis comment says that it has.
 fn comments(source: &mut (impl Read + Seek), at: u64) -> io::Result<u64> {
-    let vendor = le32(&bytes(source, at, 4)?, 0).unwrap_or(0);
-    let count = bytes(source, at.saturating_add(4).saturating_add(u64::from(vendor)), 4)?;
+    let vendor = le32(&bytes_at(source, at, 4)?, 0).unwrap_or(0);
+    let count = bytes_at(source, at.saturating_add(4).saturating_add(u64::from(vendor)), 4)?;
     Ok(u64::from(le32(&count, 0).unwrap_or(0)))
 }
 
@@ -80,7 +80,7 @@ fn comments(source: &mut (impl Read + Seek), at: u64) -> io::Result<u64> {
 fn wave(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
     let (mut patches, mut at) = (Vec::new(), 12_u64);
     for _ in 0..MAX_STEPS {
-        let head = bytes(source, at, 8)?;
+        let head = bytes_at(source, at, 8)?;
         let (Some(kind), Some(size)) = (array(&head, 0), le32(&head, 4)) else { break };
         match &kind {
             b"LIST" if u64::from(size) > MOST_TEXT => patches.push(Patch { at, bytes: *b"junk" }),
@@ -96,7 +96,7 @@ fn wave(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
 fn aiff(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
     let (mut patches, mut at) = (Vec::new(), 12_u64);
     for _ in 0..MAX_STEPS {
-        let head = bytes(source, at, 8)?;
+        let head = bytes_at(source, at, 8)?;
         let (Some(kind), Some(size)) = (array(&head, 0), be32(&head, 4)) else { break };
         let most = match &kind {
             b"SSND" => u64::MAX,
@@ -116,7 +116,7 @@ fn ape(source: &mut (impl Read + Seek)) -> io::Result<Option<Patch>> {
     let end = source.seek(SeekFrom::End(0))?;
     for behind in [32, 32 + 128] {
         let Some(at) = end.checked_sub(behind) else { break };
-        let foot = bytes(source, at, 32)?;
+        let foot = bytes_at(source, at, 32)?;
         if foot.starts_with(b"APETAGEX") {
             let many = le32(&foot, 16).is_some_and(|items| items as usize > MAX_STEPS);
             let large = le32(&foot, 12).is_some_and(|size| u64::from(size) > MOST);
@@ -138,7 +138,7 @@ fn movie(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
                 return Ok(patches);
             }
             left -= 1;
-            let head = bytes(source, at, 16)?;
+            let head = bytes_at(source, at, 16)?;
             let (Some(size), Some(kind)) = (be32(&head, 0), array(&head, 4)) else { break };
             let (size, header) = match size {
                 0 => (end - at, 8),
@@ -184,7 +184,7 @@ fn matroska(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
             }
             CLUSTER => break,
             REFERENCES if references.len() < MAX_STEPS => {
-                let head = bytes(source, body, next.saturating_sub(body).min(MOST_TEXT))?;
+                let head = bytes_at(source, body, next.saturating_sub(body).min(MOST_TEXT))?;
                 references.extend(referred(&head).take(MAX_STEPS));
             }
             _ => judge(source, (at, id, body, next), &mut patches)?,
@@ -210,7 +210,7 @@ fn referred(references: &[u8]) -> impl Iterator<Item = u64> {
 
 /// An element whose size is known: what it is, where its body begins and where it ends.
 fn element(source: &mut (impl Read + Seek), at: u64) -> io::Result<Option<(u64, u64, u64)>> {
-    let head = bytes(source, at, 12)?;
+    let head = bytes_at(source, at, 12)?;
     Ok(id_at(&head, 0).and_then(|(id, length)| {
         let (size, length) = size_at(&head, length)?;
         let body = at.checked_add(length as u64)?;
@@ -260,11 +260,11 @@ fn attachments(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Re
         }
         let Some((id, body, next)) = element(source, at)? else { break };
         let size = next.saturating_sub(at);
-        let head = bytes(source, body, size.min(HEAD))?;
+        let head = bytes_at(source, body, size.min(HEAD))?;
         if id == FILE && head.windows(6).any(|text| text == b"image/") && size.saturating_add(sum) <= MOST {
             sum += size;
         } else if id == FILE {
-            let Some([_, _, more, last]) = array(&bytes(source, at, 4)?, 0) else { break };
+            let Some([_, _, more, last]) = array(&bytes_at(source, at, 4)?, 0) else { break };
             let [first, second] = UNKNOWN;
             patches.push(Patch { at, bytes: [first, second, more, last] });
         } else if size > MOST_TEXT {
@@ -273,11 +273,4 @@ fn attachments(source: &mut (impl Read + Seek), mut at: u64, end: u64) -> io::Re
         at = next;
     }
     Ok(None)
-}
-
-pub(super) fn bytes(source: &mut (impl Read + Seek), at: u64, count: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    source.seek(SeekFrom::Start(at))?;
-    source.take(count).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

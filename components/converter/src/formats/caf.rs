@@ -2,18 +2,17 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::bytes::array;
+use super::bytes::{HEAD, array, bytes_at};
 use super::patched::Patch;
 
-/// Bytes at a file's start that are looked at.
-const HEAD: u64 = 64 * 1024;
+const MAGIC: &[u8] = b"caff";
 /// Kind and size.
 const HEADER: usize = 12;
 
 /// Where the body of a chunk begins, and its size; none if the sound comes before it, or no such file does.
 pub(super) fn chunk(head: &[u8], wanted: &[u8; 4]) -> Option<(usize, i64)> {
     let mut at = 8;
-    head.starts_with(b"caff").then_some(())?;
+    head.starts_with(MAGIC).then_some(())?;
     loop {
         let kind: [u8; 4] = array(head, at)?;
         let (size, body) = (i64::from_be_bytes(array(head, at.checked_add(4)?)?), at.checked_add(HEADER)?);
@@ -29,12 +28,11 @@ pub(super) fn chunk(head: &[u8], wanted: &[u8; 4]) -> Option<(usize, i64)> {
 
 /// The length of the sound, where a recorder left it open: it lasts to the end.
 pub(super) fn patches(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
+    if bytes_at(source, 0, MAGIC.len() as u64)? != MAGIC {
+        return Ok(Vec::new());
+    }
+    let Some((body, -1)) = chunk(&bytes_at(source, 0, HEAD)?, b"data") else { return Ok(Vec::new()) };
     let end = source.seek(SeekFrom::End(0))?;
-    let mut head = Vec::new();
-    source.seek(SeekFrom::Start(0))?;
-    source.by_ref().take(HEAD).read_to_end(&mut head)?;
-    source.seek(SeekFrom::Start(0))?;
-    let Some((body, -1)) = chunk(&head, b"data") else { return Ok(Vec::new()) };
     let body = body as u64;
     let [high, low] = [end.saturating_sub(body) >> 32, end.saturating_sub(body) & u64::from(u32::MAX)];
     let bytes = |half| u32::try_from(half).unwrap_or(0).to_be_bytes();

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use symphonia::core::io::MediaSource;
 
-use super::ballast::{MAX_STEPS, MOST, bytes};
-use super::bytes::{array, be24, be32};
+use super::ballast::{MAX_STEPS, MOST};
+use super::bytes::{array, be24, be32, bytes_at};
 use super::patched::Patch;
 
 /// Tags before a file.
@@ -21,7 +21,7 @@ const HEADER: u64 = 10;
 pub(super) fn surplus(source: &mut (impl Read + Seek)) -> io::Result<(Vec<Range<u64>>, Vec<Patch>)> {
     let (mut ranges, mut patches, mut at, mut sum) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..MAX_TAGS {
-        let head = bytes(source, at, HEADER)?;
+        let head = bytes_at(source, at, HEADER)?;
         let (Some(size), Some([version, _, flags])) = (size(&head), array(&head, 3)) else { break };
         let footer = if version == 4 && flags & 0x10 != 0 { HEADER } else { 0 };
         let (body, end) = (at + HEADER, at + HEADER + size);
@@ -69,7 +69,7 @@ fn frames(
     let (mut large, mut at) = (Vec::new(), body.start);
     let header = if version == 2 { 6 } else { HEADER };
     for _ in 0..MAX_STEPS {
-        let head = bytes(source, at, header)?;
+        let head = bytes_at(source, at, header)?;
         let size = match version {
             2 => be24(&head, 3).map(u64::from),
             3 => be32(&head, 4).map(u64::from),

@@ -1,14 +1,9 @@
 //! What a file is, by its first bytes.
 
-use std::io::{self, Read, Seek, SeekFrom};
-
 use super::bytes::be32;
 use super::matroska::{self, Matroska};
 use super::{aiff, elementary, transport, wave};
 use crate::edits;
-
-/// Bytes looked at.
-const HEAD: u64 = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -36,16 +31,7 @@ pub(super) enum Kind {
     Other,
 }
 
-/// Looks at the source's start, and leaves it there.
-pub(super) fn kind(source: &mut (impl Read + Seek)) -> io::Result<Kind> {
-    source.seek(SeekFrom::Start(0))?;
-    let mut head = Vec::new();
-    source.by_ref().take(HEAD).read_to_end(&mut head)?;
-    source.seek(SeekFrom::Start(0))?;
-    Ok(of(&head))
-}
-
-fn of(head: &[u8]) -> Kind {
+pub(super) fn kind(head: &[u8]) -> Kind {
     const REFUSED: [(&[u8], &str); 18] = [
         (&[0x30, 0x26, 0xb2, 0x75, 0x8e, 0x66, 0xcf, 0x11], "Windows Media (ASF, WMA, WMV)"),
         (b"#!AMR", "AMR"),
@@ -114,12 +100,9 @@ fn of(head: &[u8]) -> Kind {
     }
 }
 
-/// Where an AIFF file says that it ends. Leaves the source at its start.
-pub(super) fn stated_end(source: &mut (impl Read + Seek)) -> io::Result<Option<u64>> {
-    let mut head = Vec::new();
-    source.by_ref().take(8).read_to_end(&mut head)?;
-    source.seek(SeekFrom::Start(0))?;
-    Ok(be32(&head, 4).filter(|_| head.starts_with(b"FORM")).map(|size| u64::from(size) + 8))
+/// Where an AIFF file says that it ends.
+pub(super) fn stated_end(head: &[u8]) -> Option<u64> {
+    be32(head, 4).filter(|_| head.starts_with(b"FORM")).map(|size| u64::from(size) + 8)
 }
 
 #[cfg(test)]
@@ -128,24 +111,24 @@ mod tests {
 
     #[test]
     fn files_are_known_by_their_first_bytes() {
-        assert!(matches!(of(b"RIFF\0\0\0\0AVI LIST"), Kind::Avi));
-        assert!(matches!(of(b"RIFF\0\0\0\0WAVEfmt "), Kind::Other));
-        assert!(matches!(of(b"FLV\x01\x05"), Kind::Flv));
-        assert!(matches!(of(b"\0\0\x01\xba\x44"), Kind::Program));
-        assert!(matches!(of(b".snd\0\0\0\x1c"), Kind::Au));
-        assert!(matches!(of(b"\x89PNG\r\n"), Kind::Mute));
-        assert!(matches!(of(b"#!AMR\n"), Kind::Refused("AMR")));
-        assert!(matches!(of(b"\0\0\0\x08wide\0\0\0\x08mdat"), Kind::Untyped));
-        assert!(matches!(of(b"CWS\x09\0\0\0\0"), Kind::Refused("Flash animation (SWF)")));
-        assert!(matches!(of(b"Dear skipper,"), Kind::Other));
-        assert!(matches!(of(b""), Kind::Other));
+        assert!(matches!(kind(b"RIFF\0\0\0\0AVI LIST"), Kind::Avi));
+        assert!(matches!(kind(b"RIFF\0\0\0\0WAVEfmt "), Kind::Other));
+        assert!(matches!(kind(b"FLV\x01\x05"), Kind::Flv));
+        assert!(matches!(kind(b"\0\0\x01\xba\x44"), Kind::Program));
+        assert!(matches!(kind(b".snd\0\0\0\x1c"), Kind::Au));
+        assert!(matches!(kind(b"\x89PNG\r\n"), Kind::Mute));
+        assert!(matches!(kind(b"#!AMR\n"), Kind::Refused("AMR")));
+        assert!(matches!(kind(b"\0\0\0\x08wide\0\0\0\x08mdat"), Kind::Untyped));
+        assert!(matches!(kind(b"CWS\x09\0\0\0\0"), Kind::Refused("Flash animation (SWF)")));
+        assert!(matches!(kind(b"Dear skipper,"), Kind::Other));
+        assert!(matches!(kind(b""), Kind::Other));
         for (stride, lead) in [(188, 0), (192, 4), (204, 0), (188, 77)] {
             let mut head = vec![0; lead];
             for _ in 0..20 {
                 head.push(0x47);
                 head.extend(std::iter::repeat_n(1, stride - 1));
             }
-            assert!(matches!(of(&head), Kind::Transport), "{stride}");
+            assert!(matches!(kind(&head), Kind::Transport), "{stride}");
         }
     }
 }

@@ -1,15 +1,11 @@
 //! Which loudspeakers the channels of a track are for, where Symphonia does not ask: Apple's layouts in QuickTime and
 //! CAF files, and the mask that FLAC files note in a comment (RFC 9639, 8.6.2).
 
-use std::io::{self, Read, Seek, SeekFrom};
-
 use symphonia::core::audio::{ChannelLabel, Channels, Position};
 
 use super::bytes::{be32, find};
 use super::{Description, caf};
 
-/// Bytes at a file's start that are looked at.
-const HEAD: u64 = 64 * 1024;
 /// Channels that are believed.
 const MAX_CHANNELS: usize = 32;
 /// The comment in FLAC files.
@@ -56,15 +52,8 @@ const LAYOUTS: [(u32, &str); 36] = [
 ];
 
 /// The layout that a file states outside of its streams: of CAF files, or of sound in FLAC.
-///
-/// # Errors
-/// The source failed.
-pub(super) fn stated(source: &mut (impl Read + Seek), entries: &[Description]) -> io::Result<Option<Channels>> {
-    let mut head = Vec::new();
-    source.seek(SeekFrom::Start(0))?;
-    source.by_ref().take(HEAD).read_to_end(&mut head)?;
-    source.seek(SeekFrom::Start(0))?;
-    Ok(stated_by_caf(&head).or_else(|| mask(&head)).or_else(|| entries.iter().find_map(|entry| mask(&entry.stsd))))
+pub(super) fn stated(head: &[u8], entries: &[Description]) -> Option<Channels> {
+    stated_by_caf(head).or_else(|| mask(head)).or_else(|| entries.iter().find_map(|entry| mask(&entry.stsd)))
 }
 
 fn mask(bytes: &[u8]) -> Option<Channels> {
