@@ -19,7 +19,6 @@ use symphonia::core::units::TimeBase;
 use crate::codecs;
 use crate::edits;
 use crate::formats::{self, Unopened};
-use crate::matroska;
 use crate::mix::Mix;
 use crate::reason::{Reason, Warning};
 use crate::resample::Resampler;
@@ -103,7 +102,7 @@ impl Audio {
             return Err(Reason::Empty);
         }
         let movie = edits::read(&mut source).unwrap_or_default();
-        let segment_title = matroska::title(&mut source).unwrap_or_default();
+        let segment_title = formats::matroska_title(&mut source).unwrap_or_default();
         source.seek(SeekFrom::Start(0)).map_err(|_| Reason::Damaged)?;
         let extension = file_name.rsplit_once('.').map(|(_, extension)| extension);
         let known = formats::Known { extension, entries: &movie.entries, cut: movie.cut };

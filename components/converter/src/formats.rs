@@ -58,6 +58,7 @@ use crate::edits::Description;
 use bytes::{HEAD, bytes_at};
 use input::Input;
 use lean::Lean;
+pub use matroska::title as matroska_title;
 pub(crate) use names::ADPCM_FLASH;
 pub use names::codec_name;
 use patched::Patched;

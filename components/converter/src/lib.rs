@@ -5,7 +5,7 @@
 //!   -> job       what to do with a delivery; what is committed at its end
 //!   -> plan      a long file in parts, which several instances make
 //!   -> convert   one file to one MP3, in steps
-//!        -> decode -> formats, source, edits, matroska, codecs, mix
+//!        -> decode -> formats, source, edits, codecs, mix
 //!        -> track, shape, loudness
 //!        -> piece -> encode, part, span
 //!        -> tags
@@ -26,7 +26,6 @@ pub mod encode;
 pub mod formats;
 pub mod job;
 pub mod loudness;
-pub mod matroska;
 pub mod mix;
 pub mod part;
 pub mod piece;

@@ -6,7 +6,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use super::bytes::{array, be32, bytes_at, le32};
-use super::matroska::{Elements, id_at, number, size as size_at};
+use super::matroska::{CLUSTER, EBML, Elements, SEGMENT, TRACKS, child, id_at, number, size as size_at};
 use super::patched::Patch;
 
 /// Bytes of pictures that are believed, with what is around them: more than the largest cover that is carried over.
@@ -20,10 +20,6 @@ pub(super) const MAX_STEPS: usize = 1000;
 /// Bytes of an attached file in which its kind is looked for.
 const HEAD: u64 = 1024;
 
-/// Elements of Matroska.
-const SEGMENT: u64 = 0x1853_8067;
-const CLUSTER: u64 = 0x1f43_b675;
-
 /// What is to be changed in a file. Leaves the source at its start.
 ///
 /// # Errors
@@ -35,7 +31,7 @@ pub(super) fn patches(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>>
         (b"fLaC", ..) => flac(source)?,
         (b"RIFF", _, b"WAVE") => wave(source)?,
         (b"FORM", _, b"AIFF" | b"AIFC") => aiff(source)?,
-        ([0x1a, 0x45, 0xdf, 0xa3], ..) => matroska(source)?,
+        (start, ..) if start == EBML => matroska(source)?,
         (_, b"ftyp" | b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"pnot", _) => movie(source)?,
         _ => Vec::new(),
     };
@@ -205,7 +201,7 @@ fn referred(references: &[u8]) -> impl Iterator<Item = u64> {
     const REFERENCE: u64 = 0x4dbb;
     const POSITION: u64 = 0x53ac;
     let references = Elements(references).filter(|(id, _)| *id == REFERENCE);
-    references.filter_map(|(_, body)| Elements(body).find(|(id, _)| *id == POSITION).map(|(_, body)| number(body)))
+    references.filter_map(|(_, body)| child(body, POSITION).map(number))
 }
 
 /// An element whose size is known: what it is, where its body begins and where it ends.
@@ -226,7 +222,6 @@ fn judge(
     patches: &mut Vec<Patch>,
 ) -> io::Result<()> {
     const ATTACHMENTS: u64 = 0x1941_a469;
-    const TRACKS: u64 = 0x1654_ae6b;
     const CUES: u64 = 0x1c53_bb6b;
     const UNKNOWN: [u8; 4] = [0x1f, 0xff, 0xff, 0xfe];
     let most = match id {

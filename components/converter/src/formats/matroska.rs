@@ -1,17 +1,19 @@
 //! The little of Matroska (RFC 8794, RFC 9559) that Symphonia's reader does not say: whether the file is whole, which
-//! codec a track has that it does not know, and what a track's blocks leave out.
+//! codec a track has that it does not know, what a track's blocks leave out, and the segment's title.
+
+use std::io::{self, Read, Seek};
 
 use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecParameters, CODEC_ID_NULL_AUDIO};
 
-use super::bytes::{array, be32, u8_at};
+use super::bytes::{array, be32, bytes_at, u8_at};
 use super::names;
 use super::waveform::{Packing, Waveform};
 
-const EBML: u32 = 0x1a45_dfa3;
-const SEGMENT: u32 = 0x1853_8067;
-const TRACKS: u64 = 0x1654_ae6b;
+pub(super) const EBML: [u8; 4] = [0x1a, 0x45, 0xdf, 0xa3];
+pub(super) const SEGMENT: u64 = 0x1853_8067;
+pub(super) const TRACKS: u64 = 0x1654_ae6b;
 const TRACK: u64 = 0xae;
 const NUMBER: u64 = 0xd7;
 const TYPE: u64 = 0x83;
@@ -25,13 +27,17 @@ const DEFAULT: u64 = 0x88;
 const DEFAULT_DURATION: u64 = 0x23_e383;
 const DELAY: u64 = 0x56aa;
 const INFO: u64 = 0x1549_a966;
+const TITLE: u64 = 0x7ba9;
 const SCALE: u64 = 0x2a_d7b1;
 const ENCODINGS: u64 = 0x6d80;
 const ENCODING: u64 = 0x6240;
 const COMPRESSION: u64 = 0x5034;
 const ALGORITHM: u64 = 0x4254;
 const SETTINGS: u64 = 0x4255;
-const CLUSTER: u64 = 0x1f43_b675;
+pub(super) const CLUSTER: u64 = 0x1f43_b675;
+
+/// Bytes at the file's start in which the title is looked for.
+const UP_TO_TITLE: u64 = 256 * 1024;
 
 /// What the start of a file says.
 #[derive(Debug)]
@@ -75,15 +81,13 @@ impl Audio {
 
 /// None if it is not such a file.
 pub(super) fn read(head: &[u8]) -> Option<Matroska> {
-    if be32(head, 0) != Some(EBML) {
+    if !head.starts_with(&EBML) {
         return None;
     }
-    let (size, at) = size(head, 4)?;
+    let (size, at) = size(head, EBML.len())?;
     let segment = at.checked_add(usize::try_from(size?).ok()?)?;
-    if be32(head, segment) != Some(SEGMENT) {
-        return None;
-    }
-    let (size, at) = self::size(head, segment.checked_add(4)?)?;
+    let (_, at) = id_at(head, segment).filter(|(id, _)| *id == SEGMENT)?;
+    let (size, at) = self::size(head, at)?;
     let end = size.map(|size| size.saturating_add(at as u64));
     let mut matroska = Matroska { start: at as u64, end, scale: 1_000_000, audio: Vec::new() };
     for (id, body) in Elements(head.get(at..)?).take_while(|(id, _)| *id != CLUSTER) {
@@ -91,15 +95,28 @@ pub(super) fn read(head: &[u8]) -> Option<Matroska> {
             let tracks = Elements(body).filter(|(id, _)| *id == TRACK);
             matroska.audio.extend(tracks.filter_map(|(_, track)| audio(track)));
         } else if id == INFO {
-            let scale = Elements(body).find(|(id, _)| *id == SCALE).map(|(_, body)| number(body));
+            let scale = child(body, SCALE).map(number);
             matroska.scale = scale.filter(|scale| *scale > 0).unwrap_or(matroska.scale);
         }
     }
     Some(matroska)
 }
 
+/// The title of a file, which Symphonia leaves alone; none if it is not such a file, or has none.
+///
+/// # Errors
+/// The source failed.
+pub fn title(source: &mut (impl Read + Seek)) -> io::Result<Option<String>> {
+    if bytes_at(source, 0, EBML.len() as u64)? != EBML {
+        return Ok(None);
+    }
+    let head = bytes_at(source, 0, UP_TO_TITLE)?;
+    let title = child(&head, SEGMENT).and_then(|segment| child(child(segment, INFO)?, TITLE));
+    Ok(title.and_then(|title| std::str::from_utf8(title).ok()).map(str::to_owned))
+}
+
 fn audio(track: &[u8]) -> Option<Audio> {
-    let child = |wanted| Elements(track).find(|(id, _)| *id == wanted).map(|(_, body)| body);
+    let child = |wanted| child(track, wanted);
     if child(TYPE).map(number) != Some(2) {
         return None;
     }
@@ -125,7 +142,6 @@ fn audio(track: &[u8]) -> Option<Audio> {
 
 /// What was left out of all frames; none if they are as they were, or compressed in another way.
 fn prefix(encodings: &[u8]) -> Option<&[u8]> {
-    let child = |body, wanted| Elements(body).find(|(id, _)| *id == wanted).map(|(_, body)| body);
     let compression = child(child(encodings, ENCODING)?, COMPRESSION)?;
     child(compression, ALGORITHM).filter(|algorithm| number(algorithm) == 3)?;
     child(compression, SETTINGS)
@@ -133,7 +149,7 @@ fn prefix(encodings: &[u8]) -> Option<&[u8]> {
 
 /// The one kind of uncompressed sound that Symphonia does not know.
 fn pcm_of_8_bits(name: &[u8], sound: &[u8]) -> Option<AudioCodecParameters> {
-    let child = |wanted| Elements(sound).find(|(id, _)| *id == wanted).map(|(_, body)| body);
+    let child = |wanted| child(sound, wanted);
     if !name.starts_with(b"A_PCM/INT/") || child(BITS).map(number) != Some(8) {
         return None;
     }
@@ -201,6 +217,11 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
+/// The body of the first element with this number.
+pub(super) fn child(elements: &[u8], wanted: u64) -> Option<&[u8]> {
+    Elements(elements).find(|(id, _)| *id == wanted).map(|(_, body)| body)
+}
+
 /// A size, which may be unknown, and what is behind it.
 pub(super) fn size(bytes: &[u8], at: usize) -> Option<(Option<u64>, usize)> {
     let length = u8_at(bytes, at)?.leading_zeros() as usize + 1;
@@ -213,7 +234,36 @@ pub(super) fn size(bytes: &[u8], at: usize) -> Option<(Option<u64>, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
+
+    fn element(id: &[u8], content: &[u8]) -> Vec<u8> {
+        let size = 0x10_0000_0000_0000_u64 << 4 | content.len() as u64;
+        [id, &size.to_be_bytes(), content].concat()
+    }
+
+    #[test]
+    fn the_title_is_found_behind_other_elements() -> io::Result<()> {
+        let info = [element(&[0x2A, 0xD7, 0xB1], &[1, 2, 3]), element(&[0x7B, 0xA9], "Über".as_bytes())].concat();
+        let segment = [element(&[0xEC], &[0; 100]), element(&[0x15, 0x49, 0xA9, 0x66], &info)].concat();
+        let file =
+            [element(&[0x1A, 0x45, 0xDF, 0xA3], &[0; 30]), element(&[0x18, 0x53, 0x80, 0x67], &segment)].concat();
+        assert_eq!(title(&mut Cursor::new(&file))?.as_deref(), Some("Über"));
+        for end in 0..file.len() - 2 {
+            let cut = title(&mut Cursor::new(&file[..end]))?;
+            assert!(cut.is_none_or(|cut| "Über".starts_with(&cut)), "cut at {end}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn other_files_have_no_title() -> io::Result<()> {
+        for bytes in [&b""[..], b"RIFF....", &[0x1A, 0x45, 0xDF, 0xA3], &[0x1A, 0x45, 0xDF, 0xA3, 0, 0, 0]] {
+            assert_eq!(title(&mut Cursor::new(bytes))?, None);
+        }
+        Ok(())
+    }
 
     #[test]
     fn the_end_and_the_tracks_are_found() {
