@@ -100,6 +100,33 @@ pub fn is_untyped(head: &[u8]) -> bool {
     }
 }
 
+/// What a box begins with.
+pub(crate) struct Header {
+    pub(crate) kind: [u8; 4],
+    /// Where its content begins.
+    pub(crate) body: u64,
+    /// Where it ends; that may be behind the end of what it lies in.
+    pub(crate) next: u64,
+}
+
+/// The header of the box at a place of a part of the file that ends at `end`; none if there is no such box.
+///
+/// # Errors
+/// The source failed.
+pub(crate) fn header(source: &mut (impl Read + Seek), at: u64, end: u64) -> io::Result<Option<Header>> {
+    let mut head = Vec::new();
+    source.seek(SeekFrom::Start(at))?;
+    source.take(16).read_to_end(&mut head)?;
+    let Some((&[a, b, c, d, ref kind @ ..], large)) = head.split_first_chunk::<8>() else { return Ok(None) };
+    let (size, header) = match u32::from_be_bytes([a, b, c, d]) {
+        0 => (end.saturating_sub(at), 8),
+        1 => (large.first_chunk().map_or(0, |size| u64::from_be_bytes(*size)), 16),
+        size => (u64::from(size), 8),
+    };
+    let next = at.checked_add(size).filter(|_| size >= header);
+    Ok(next.map(|next| Header { kind: *kind, body: at + header, next }))
+}
+
 /// Reads the edit lists; none if it is not such a file.
 ///
 /// # Errors
@@ -128,23 +155,15 @@ impl Walk {
         let mut at = start;
         while at.saturating_add(8) <= end && self.boxes < MAX_BOXES {
             self.boxes += 1;
-            source.seek(SeekFrom::Start(at))?;
-            let size = u64::from(u32_of(source)?);
-            let mut kind = [0; 4];
-            source.read_exact(&mut kind)?;
-            let (size, header) = match size {
-                0 => (end - at, 8),
-                1 => (u64_of(source)?, 16),
-                size => (size, 8),
-            };
-            let Some(next) = at.checked_add(size).filter(|_| size >= header) else { return Ok(()) };
+            let Some(Header { kind, body, next }) = header(source, at, end)? else { return Ok(()) };
             if next > end {
                 if depth == 0 {
                     self.cut = Some(next);
                 }
                 return Ok(());
             }
-            self.visit(source, kind, at + header, next, depth)?;
+            source.seek(SeekFrom::Start(body))?;
+            self.visit(source, kind, body, next, depth)?;
             if depth == 0 && &kind == b"moov" {
                 self.boxes = self.boxes.max(MAX_BOXES - BOXES_BEHIND);
             }

@@ -8,6 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::bytes::{array, be32, bytes_at, le32};
 use super::matroska::{CLUSTER, EBML, Elements, SEGMENT, TRACKS, child, id_at, number, size as size_at};
 use super::patched::Patch;
+use crate::edits::{self, Header};
 
 /// Bytes of pictures that are believed, with what is around them: more than the largest cover that is carried over.
 pub(super) const MOST: u64 = 6 << 20;
@@ -134,15 +135,8 @@ fn movie(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
                 return Ok(patches);
             }
             left -= 1;
-            let head = bytes_at(source, at, 16)?;
-            let (Some(size), Some(kind)) = (be32(&head, 0), array(&head, 4)) else { break };
-            let (size, header) = match size {
-                0 => (end - at, 8),
-                1 => (array(&head, 8).map_or(0, u64::from_be_bytes), 16),
-                size => (u64::from(size), 8),
-            };
-            let Some(next) = at.checked_add(size).filter(|_| size >= header) else { break };
-            let (body, within) = (at + header, next.min(end));
+            let Some(Header { kind, body, next }) = edits::header(source, at, end)? else { break };
+            let (size, within) = (next - at, next.min(end));
             match (depth, &kind) {
                 (0, b"moov") | (1, b"trak" | b"udta") => parts.push((body, within, depth + 1)),
                 // With a version in front.
