@@ -1,7 +1,7 @@
 //! `DELETE /jobs/<id>` in the midst of a conversion: the work stops within a second, and nothing remains.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 
@@ -53,6 +53,41 @@ async fn a_cancelled_conversion_stops_within_a_second() {
         assert_eq!(blobs(state.path()), Vec::<String>::new());
         assert!(mail::about(state.path(), &id).is_empty());
     }
+}
+
+/// When all parts are made, they are copied behind one another: that stops too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversion_that_is_cancelled_while_its_parts_are_put_together_leaves_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let server = Launch::application().start(state.path());
+    let user = Visitor::of(&server).user().await;
+    // It takes a moment, which may be missed: it is tried again then.
+    for _ in 0..5 {
+        let id = user.upload_in_parts().await;
+        media::assembly_begins(state.path(), 0).await;
+        let start = Instant::now();
+        assert_eq!(delete(&user, &id).await.status(), StatusCode::NO_CONTENT);
+        eventually("everything is gone", async || blobs(state.path()).is_empty().then_some(())).await;
+        let taken = start.elapsed();
+        problem(user.get(&format!("/jobs/{id}")).await, 404).await;
+        if converted(&server, &id).await {
+            continue;
+        }
+        println!("everything was gone {taken:?} after the deletion");
+        // With some patience for a machine that has much else to do.
+        assert!(taken < Duration::from_secs(3), "{taken:?}");
+        assert!(load(&server).await < 5, "it still computes");
+        assert_eq!(blobs(state.path()), Vec::<String>::new());
+        assert!(!converted(&server, &id).await && mail::about(state.path(), &id).is_empty());
+        return;
+    }
+    panic!("every time the job was done before it could be deleted");
+}
+
+/// Whether the job came to its end.
+async fn converted(server: &Server, id: &str) -> bool {
+    let admin = Visitor::of(server).admin().await;
+    admin.json("/api/v1/report/list?size=100&filter=events.converted").await.to_string().contains(id)
 }
 
 #[tokio::test(flavor = "multi_thread")]

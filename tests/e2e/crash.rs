@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use tessera_backends::files;
 use tessera_capability::time::SystemClock;
 
-use crate::support::client::{User, Visitor};
+use crate::support::client::{User, Visitor, accepted};
 use crate::support::server::{Launch, Server};
 use crate::support::{DEADLINE, eventually, mail, media};
 
@@ -23,6 +23,13 @@ fn restart(server: Server, user: User, state: &Path) -> (Server, User) {
     let server = Launch::application().start(state);
     let user = user.at(&server);
     (server, user)
+}
+
+/// The keys in a blob store of a server that has ended.
+async fn stored(state: &Path, label: &str) -> BTreeSet<String> {
+    let engine = files::Engine::open(&state.join("blobs"), Arc::new(SystemClock)).expect("the blobs");
+    let page = engine.store(label).list("", None, 1000).await.expect("a page");
+    page.objects.iter().map(|object| object.key.as_str().to_owned()).collect()
 }
 
 /// Waits for all jobs of the user, and checks what there is in the end.
@@ -50,16 +57,11 @@ async fn check(server: Server, user: &User, state: &Path, accepted: &[String]) {
         assert_eq!(mails.iter().filter(|mail| mail.text.contains(id)).count(), 1, "mails about {id}");
     }
     assert_eq!(mails.len(), jobs.len() + 1);
-    let engine = files::Engine::open(&state.join("blobs"), Arc::new(SystemClock)).expect("the blobs");
-    let list = async |label: &str| {
-        let page = engine.store(label).list("", None, 1000).await.expect("a page");
-        page.objects.iter().map(|object| object.key.as_str().to_owned()).collect::<BTreeSet<String>>()
-    };
     let mut expected = jobs.clone();
     expected.insert(last);
-    assert_eq!(list("mp3s").await, expected);
+    assert_eq!(stored(state, "mp3s").await, expected);
     // A crash between a video's last byte and its job's commit leaves the video, and no more.
-    let videos = list("videos").await;
+    let videos = stored(state, "videos").await;
     assert!(videos.is_superset(&expected) && videos.len() <= expected.len() + KILLS, "{videos:?}");
     let data = fs::read_dir(state.join("blobs/data")).expect("the blobs").count();
     assert_eq!(data, videos.len() + expected.len(), "files that belong to nothing");
@@ -144,13 +146,8 @@ async fn videos_without_a_job_are_deleted_when_old() {
         let id = user.upload(&media::short()).await;
         user.done(&id).await;
     }
-    let list = async |state: &Path| {
-        let engine = files::Engine::open(&state.join("blobs"), Arc::new(SystemClock)).expect("the blobs");
-        let page = engine.store("videos").list("", None, 1000).await.expect("a page");
-        page.objects.iter().map(|object| object.key.as_str().to_owned()).collect::<BTreeSet<String>>()
-    };
     server.kill();
-    let videos = list(state.path()).await;
+    let videos = stored(state.path(), "videos").await;
     assert!(videos.contains(&kept) && orphans.iter().all(|orphan| videos.contains(orphan)), "{videos:?}");
 
     // Old now, and killed in the midst of sweeping.
@@ -172,7 +169,7 @@ async fn videos_without_a_job_are_deleted_when_old() {
     let jobs: BTreeSet<String> =
         user.jobs().await.iter().map(|job| job["id"].as_str().expect("an id").to_owned()).collect();
     assert!(server.stop().success());
-    assert_eq!(list(state.path()).await, jobs);
+    assert_eq!(stored(state.path(), "videos").await, jobs);
 }
 
 #[tokio::test]
@@ -193,6 +190,75 @@ async fn killed_during_conversions() {
         (server, user) = restart(server, user, state.path());
     }
     check(server, &user, state.path(), &accepted).await;
+}
+
+/// Before the parts are one MP3, and when they are but the job is hardly noted as done.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_parts_are_put_together() {
+    let state = tempfile::tempdir().unwrap();
+    let mut server = Launch::application().start(state.path());
+    let mut user = Visitor::of(&server).user().await;
+    let mut accepted = Vec::new();
+    // It takes a moment, which may be missed: it is tried again then.
+    let mut interrupted = false;
+    while !interrupted {
+        assert!(accepted.len() < 5, "every time the MP3 was complete before the server was killed");
+        let id = user.upload_in_parts().await;
+        let created = user.job(&id).await;
+        media::assembly_begins(state.path(), 2 * accepted.len()).await;
+        server.kill();
+        let made: Vec<String> =
+            stored(state.path(), "mp3s").await.into_iter().filter(|key| key.contains(&id)).collect();
+        interrupted = made.len() == media::PARTS && made.iter().all(|key| key.starts_with(&format!("{id}.part")));
+        server = Launch::application().start(state.path());
+        user = user.at(&server);
+        let job = user.done(&id).await;
+        for key in ["id", "createdTime", "fileName"] {
+            assert_eq!(job[key], created[key], "it is the same job: {job}");
+        }
+        assert_eq!(job["warning"], serde_json::Value::Null);
+        assert!((job["durationSeconds"].as_f64().unwrap() - media::IN_PARTS).abs() < 1.0, "{job}");
+        accepted.push(id);
+        assert_eq!(user.jobs().await.len(), accepted.len());
+    }
+    // And once when the job is done, but has its parts still.
+    let id = user.upload_in_parts().await;
+    media::assembly_begins(state.path(), 2 * accepted.len()).await;
+    let complete = 2 * accepted.len() + 2 + media::PARTS;
+    eventually("its parts begin to be deleted", async || (media::blobs(state.path()) < complete).then_some(())).await;
+    (server, user) = restart(server, user, state.path());
+    let whole = user.download(&id).await.bytes().await.unwrap();
+    for interrupted in &accepted {
+        assert!(
+            user.download(interrupted).await.bytes().await.unwrap() == whole,
+            "the MP3 that was put together again"
+        );
+    }
+    let path = state.path().join("a.mp3");
+    fs::write(&path, &whole).unwrap();
+    let seconds: f64 = media::probe(&path)["format"]["duration"].as_str().unwrap().parse().unwrap();
+    assert!((seconds - media::IN_PARTS).abs() < 1.0, "{seconds}");
+    accepted.push(id);
+    check(server, &user, state.path(), &accepted).await;
+}
+
+/// While the loudness is measured nothing is stored, and the job starts anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_loudness_is_measured() {
+    let state = tempfile::tempdir().unwrap();
+    let mut server = Launch::application().start(state.path());
+    let mut user = Visitor::of(&server).user().await;
+    let video = fs::read(media::long()).unwrap();
+    let request = user
+        .request(reqwest::Method::POST, "/upload?filename=long.wav&loudness=true&mono=true&sampleRate=8000")
+        .body(video);
+    let id = accepted(request.send().await.expect("an answer")).await;
+    eventually("it is measured", async || (user.job(&id).await["progress"].as_u64() > Some(0)).then_some(())).await;
+    (server, user) = restart(server, user, state.path());
+    let job = user.done(&id).await;
+    assert!((job["durationSeconds"].as_f64().unwrap() - 240.0).abs() < 0.05, "{job}");
+    assert_eq!(user.jobs().await.len(), 1);
+    check(server, &user, state.path(), &[id]).await;
 }
 
 #[tokio::test]

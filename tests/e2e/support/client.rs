@@ -8,8 +8,8 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::eventually;
 use super::server::{ADMIN, Server};
+use super::{eventually, media};
 
 /// The password of every user that a test registers.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -108,6 +108,13 @@ impl User {
     pub(crate) async fn upload_bytes(&self, name: &str, bytes: Vec<u8>) -> String {
         let part = Part::bytes(bytes).file_name(name.to_owned());
         accepted(self.post_form(Form::new().part("file", part)).await).await
+    }
+
+    /// Uploads [`media::in_parts`], whose MP3 is made as large as it can be.
+    pub(crate) async fn upload_in_parts(&self) -> String {
+        let sound = std::fs::read(media::in_parts()).expect("the file");
+        let request = self.request(Method::POST, "/upload?filename=hours.m4a&bitrate=64").body(sound);
+        accepted(request.send().await.expect("an answer")).await
     }
 
     pub(crate) async fn job(&self, id: &str) -> Value {

@@ -9,6 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
 
 /// A sweep for each ear and noise: a sound that never repeats, so that a shift is seen.
 const SOUND: &str = "aevalsrc='0.4*sin(2*PI*(200+90*t)*t)+0.02*(random(0)-0.5)|0.4*sin(2*PI*(900-60*t)*t)':s=44100:d=6";
@@ -128,6 +131,32 @@ pub(crate) fn loudness(file: &Path) -> (f64, f64) {
         rest.split_whitespace().next().expect("a number").parse().expect("a number")
     };
     (number("I:"), number("Peak:"))
+}
+
+/// In how many parts [`in_parts`] is converted.
+pub(crate) const PARTS: usize = 8;
+/// Its length in seconds.
+pub(crate) const IN_PARTS: f64 = 3600.0;
+
+/// A sound whose MP3 is quickly made in parts, and so large that putting them together takes a moment.
+pub(crate) fn in_parts() -> PathBuf {
+    hours(1)
+}
+
+/// How many blobs are stored or on their way.
+pub(crate) fn blobs(state: &Path) -> usize {
+    fs::read_dir(state.join("blobs/data")).map_or(0, Iterator::count)
+}
+
+/// Waits until a job of [`in_parts`] has all its parts and is being put together: beside its video, those parts, and
+/// `others` there is one more blob on its way.
+pub(crate) async fn assembly_begins(state: &Path, others: usize) {
+    let start = Instant::now();
+    let wanted = others + 1 + PARTS + 1;
+    while blobs(state) < wanted {
+        assert!(start.elapsed() < DEADLINE, "the parts are never put together: {} of {wanted}", blobs(state));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// What ffprobe says about a file's format and streams.
