@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["bindings", "state", "stdio"],
     &["network"],
     &["counted", "cpu", "grants", "variables"],
+    &["log_rate"],
     &["config", "exceeded", "manifest", "stats"],
     &["diagnostic", "trace"],
 ];

@@ -3,7 +3,8 @@
 use tokio::net::TcpListener;
 
 use crate::support::fixtures::Fixture;
-use crate::support::mail;
+use crate::support::operator::metric_of;
+use crate::support::{eventually, mail};
 
 /// Twice the same component: once with everything, once with nothing.
 const CONTENT: &str = r##"
@@ -309,9 +310,38 @@ async fn files_are_reached_only_through_mounts() {
         let written = fixture.probe(&format!("a/write-file/-?{file}"), "mine").await;
         assert!(written.starts_with("error:"), "{file}: {written}");
     }
+    for (change, path) in [
+        ("create", "created"),
+        ("link", "in"),
+        ("remove", "deep/../in"),
+        ("remove-directory", "deep"),
+        ("rename", "deep/../index.html"),
+        ("stat", "../above"),
+    ] {
+        let changed = fixture.probe(&format!("a/change-file/{change}?/site/{path}"), "").await;
+        assert!(changed.starts_with("error:"), "{change}: {changed}");
+        fixture.server.log.line_with(&[&format!("denied: the file `{path}` is not granted by `files`")]);
+    }
+    let left = |path: &str| fixture.directory.path().join("site").join(path).exists();
+    assert!(left("in") && left("deep") && left("index.html") && !left("created") && !left("in-link"));
     // Once each, but for what the guest's C library does not ask the host for.
     for (path, times) in [("out", 2), ("etc/passwd", 1), ("../secret.txt", 1), ("index.html", 1), ("new.txt", 1)] {
         let line = format!("denied: the file `{path}` is not granted by `files`");
-        assert_eq!(fixture.server.log.text().matches(&line).count(), times, "{path}");
+        eventually(path, async || (fixture.server.log.text().matches(&line).count() == times).then_some(())).await;
     }
+}
+
+#[tokio::test]
+async fn denials_do_not_flood_the_log() {
+    let fixture = Fixture::start(
+        "[[trigger.http]]\nroute = \"/...\"\ncomponent = \"a\"\n[component.a]\nsource = \"<probe>\"\n\
+         [component.a.tool.tessera]\nlimits = { log_rate = 1 }\n",
+    );
+    for _ in 0..20 {
+        assert_eq!(fixture.probe("a/kv-get/default", "").await, "Denied");
+    }
+    let left_out = metric_of(fixture.directory.path(), "tessera_log_lines_suppressed_total", "a").await;
+    assert!(left_out > 0.0, "{:?}", denials(&fixture));
+    eventually("the others are logged", async || (denials(&fixture).len() as f64 == 20.0 - left_out).then_some(()))
+        .await;
 }

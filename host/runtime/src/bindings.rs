@@ -58,8 +58,10 @@ pub(crate) fn add_to_linker<T: WasiView + 'static>(
 }
 
 /// Logs what the guest is not told: the cause of an outage or of a fault.
-fn log_cause(component: &str, call: &str, error: &Error) {
+fn log_cause(grants: &Grants, call: &str, error: &Error) {
+    let component = &*grants.component;
     match error {
+        Error::Unavailable { .. } | Error::Internal { .. } if !grants.log_rate.admits() => {}
         Error::Unavailable { .. } => {
             tracing::warn!(component, call, error = error as &dyn std::error::Error, "capability unavailable");
         }

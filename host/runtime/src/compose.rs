@@ -44,10 +44,11 @@ use crate::counted::{self, Counted};
 use crate::cpu::gently;
 use crate::engine::binary;
 use crate::grants::{Blobs, Grants, Mail};
+use crate::log_rate::LogRate;
 use crate::manifest::{self, AllowedHosts, Handler, Manifest, Resolved};
 use crate::network::{Common, Network};
 use crate::state::State;
-use crate::stats::Operations;
+use crate::stats::{Exceeded, Operations};
 use crate::trigger::http;
 
 /// Where, in the state directory, the files are that components may read.
@@ -249,8 +250,11 @@ impl Builder<'_> {
             let store = Arc::new(Counted::new(self.engines.blob(label)?, counts));
             blobs.insert(label.clone(), Blobs { store, access: *access });
         }
+        let component: Arc<str> = id.into();
+        let exceeded: Arc<Exceeded> = Arc::default();
         Ok(Grants {
-            component: id.into(),
+            log_rate: Arc::new(LogRate::new(Arc::clone(&component), declared.limits.log_rate, Arc::clone(&exceeded))),
+            component,
             stores,
             databases: declared
                 .sqlite_databases
@@ -260,7 +264,7 @@ impl Builder<'_> {
             redis: self.engines.redis_client(),
             blobs,
             operations,
-            exceeded: Arc::default(),
+            exceeded,
             open_blobs: Arc::new(Semaphore::new(declared.limits.open_blobs())),
             publish: declared.publish.clone(),
             broker: self.engines.broker(),

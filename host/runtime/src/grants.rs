@@ -9,6 +9,7 @@ use tessera_capability::{Error, Result, blob, kv, mail, queue, redis, sql};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::exceeded::is_of_resources;
+use crate::log_rate::LogRate;
 use crate::manifest::{AllowedHosts, BlobAccess, Destination, MailGrant, Secret};
 use crate::stats::{Exceeded, Operations};
 
@@ -54,6 +55,8 @@ pub(crate) struct Grants {
     pub(crate) operations: Vec<Arc<Operations>>,
     /// How often it met a limit.
     pub(crate) exceeded: Arc<Exceeded>,
+    /// How much is logged of it.
+    pub(crate) log_rate: Arc<LogRate>,
     /// Where it may connect to.
     pub(crate) hosts: AllowedHosts,
 }
@@ -97,10 +100,12 @@ impl Grants {
         Arc::clone(&self.open_blobs).try_acquire_owned().map_err(|_| {
             let component = &*self.component;
             self.exceeded.resources.increment();
-            tracing::warn!(
-                component,
-                "too many blobs are open at a time (an eighth of `limits.resources` in `[component.{component}.tool.tessera]`)"
-            );
+            if self.log_rate.admits() {
+                tracing::warn!(
+                    component,
+                    "too many blobs are open at a time (an eighth of `limits.resources` in `[component.{component}.tool.tessera]`)"
+                );
+            }
             Error::Unavailable { message: "too many blobs are open at a time".into(), source: None }
         })
     }
@@ -131,10 +136,12 @@ impl Grants {
     /// The error of a missing grant, logged so that whoever forgot it in the manifest finds it.
     pub(crate) fn denied(&self, what: &str, name: &str, key: &str) -> Error {
         let name: String = name.chars().take(64).collect();
-        tracing::warn!(
-            component = &*self.component,
-            "denied: {what} `{name}` is not granted by `{key}` in the manifest"
-        );
+        if self.log_rate.admits() {
+            tracing::warn!(
+                component = &*self.component,
+                "denied: {what} `{name}` is not granted by `{key}` in the manifest"
+            );
+        }
         Error::Denied(format!("{what} `{name}` is not granted"))
     }
 }

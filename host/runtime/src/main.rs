@@ -1,7 +1,7 @@
 //! `tessera`: runs the components of a `spin.toml` on Wasmtime.
 //!
 //! Modules import downwards only: `cli -> compose -> {admin, trigger} -> {app, server} -> engine ->
-//! {bindings, state, stdio} -> network -> {cpu, grants, variables} -> {config, exceeded, manifest, stats} ->
+//! {bindings, state, stdio} -> network -> {cpu, grants, variables} -> log_rate -> {config, exceeded, manifest, stats} ->
 //! {diagnostic, trace}`; only `compose` knows concrete engines.
 
 mod admin;
@@ -16,6 +16,7 @@ mod diagnostic;
 mod engine;
 mod exceeded;
 mod grants;
+mod log_rate;
 mod manifest;
 mod network;
 mod server;

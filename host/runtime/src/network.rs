@@ -107,25 +107,20 @@ impl Network {
         let granted: Vec<_> =
             open.iter().copied().filter(|address| self.grants.hosts.allows_address(to, *address)).collect();
         if granted.is_empty() {
-            let component = &*self.grants.component;
-            if let Some(address) = open.first() {
-                tracing::warn!(
-                    component,
-                    "denied: `{}` leads to {address}, which is not public and not named by `allowed_outbound_hosts` \
-                     in the manifest; name the address or its network to allow it",
-                    text()
-                );
+            let reason = if let Some(address) = open.first() {
+                format!(
+                    "{address}, which is not public and not named by `allowed_outbound_hosts` in the manifest; name the \
+                     address or its network to allow it"
+                )
             } else if let Some(address) = blocked.first() {
-                tracing::warn!(
-                    component,
-                    "denied: `{}` leads to {address}, which `[outbound_networking] block_networks` in the runtime \
-                     configuration blocks",
-                    text()
-                );
+                format!("{address}, which `[outbound_networking] block_networks` in the runtime configuration blocks")
+            } else {
+                return Ok(granted);
+            };
+            if self.grants.log_rate.admits() {
+                tracing::warn!(component = &*self.grants.component, "denied: `{}` leads to {reason}", text());
             }
-            if !(open.is_empty() && blocked.is_empty()) {
-                return Err(Refusal::Address);
-            }
+            return Err(Refusal::Address);
         }
         Ok(granted)
     }

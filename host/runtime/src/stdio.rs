@@ -3,17 +3,15 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use tokio::runtime::Handle;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::stats::Stats;
+use crate::grants::Grants;
 use crate::trace;
 
 /// Longer lines are cut into several.
@@ -22,84 +20,10 @@ const MAX_LINE: usize = 8 << 10;
 /// What a guest may write without asking again.
 const PERMIT: usize = 64 << 10;
 
-/// Lines are counted over this long.
-const WINDOW: Duration = Duration::from_secs(1);
-
-/// How many lines the instances of a component log in a second, all together.
-pub(crate) struct LogRate {
-    component: Arc<str>,
-    stats: Arc<Stats>,
-    limit: u32,
-    window: Mutex<Window>,
-}
-
-struct Window {
-    start: Instant,
-    lines: u32,
-    suppressed: u64,
-}
-
-impl LogRate {
-    pub(crate) fn new(component: Arc<str>, limit: u32, stats: &Arc<Stats>) -> Self {
-        let stats = Arc::clone(stats);
-        Self { component, stats, limit, window: Mutex::new(Window { start: Instant::now(), lines: 0, suppressed: 0 }) }
-    }
-
-    /// Whether one more line may be logged now.
-    fn admits(self: &Arc<Self>) -> bool {
-        let mut window = self.window();
-        if window.start.elapsed() >= WINDOW && window.suppressed == 0 {
-            *window = Window { start: Instant::now(), lines: 0, suppressed: 0 };
-        }
-        if window.lines < self.limit {
-            window.lines = window.lines.saturating_add(1);
-            return true;
-        }
-        window.suppressed = window.suppressed.saturating_add(1);
-        self.stats.exceeded.log_lines.increment();
-        if window.suppressed == 1 {
-            let rest = WINDOW.saturating_sub(window.start.elapsed());
-            drop(window);
-            self.report_after(rest);
-        }
-        false
-    }
-
-    /// Says at the window's end how much was left out, though the guest may be silent by then.
-    fn report_after(self: &Arc<Self>, rest: Duration) {
-        let rate = Arc::clone(self);
-        let report = move || {
-            let suppressed = {
-                let mut window = rate.window();
-                let suppressed = window.suppressed;
-                *window = Window { start: Instant::now(), lines: 0, suppressed: 0 };
-                suppressed
-            };
-            let (component, limit) = (&*rate.component, rate.limit);
-            tracing::warn!(
-                component,
-                "{suppressed} lines suppressed: more than {limit} in a second \
-                 (`limits.log_rate` in `[component.{component}.tool.tessera]`)"
-            );
-        };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move {
-                tokio::time::sleep(rest).await;
-                report();
-            })),
-            Err(_) => report(),
-        }
-    }
-
-    fn window(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// One of a component's two output streams.
 #[derive(Clone)]
 pub(crate) struct GuestOutput {
-    pub(crate) rate: Arc<LogRate>,
+    pub(crate) grants: Arc<Grants>,
     /// True for stderr.
     pub(crate) error: bool,
 }
@@ -150,12 +74,12 @@ impl Lines {
         if self.line.is_empty() {
             return;
         }
-        if !self.output.rate.admits() {
+        if !self.output.grants.log_rate.admits() {
             self.line.clear();
             return;
         }
         let text = String::from_utf8_lossy(&self.line);
-        let component = &*self.output.rate.component;
+        let component = &*self.output.grants.component;
         let _work = trace::enter(self.context.clone());
         if self.output.error {
             tracing::warn!(target: "guest", component, "{}", text.trim_end());
@@ -206,25 +130,5 @@ impl OutputStream for Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         self.emit();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn so_many_lines_in_a_second_and_then_again() {
-        let rate = Arc::new(LogRate::new("chatty".into(), 3, &Arc::default()));
-        let admitted = |lines: usize| (0..lines).filter(|_| rate.admits()).count();
-        assert_eq!((admitted(2), admitted(5), admitted(5)), (2, 1, 0));
-        assert_eq!(rate.window().suppressed, 9);
-        let reported = async {
-            while rate.window().suppressed > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(WINDOW * 30, reported).await.expect("it is reported");
-        assert_eq!(admitted(5), 3);
     }
 }

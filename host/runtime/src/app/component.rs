@@ -22,7 +22,7 @@ use crate::manifest::{Limits, Reuse};
 use crate::network::{Names, Network};
 use crate::state::State;
 use crate::stats::Stats;
-use crate::stdio::{GuestOutput, LogRate};
+use crate::stdio::GuestOutput;
 use crate::trace;
 
 /// A directory that a component may read.
@@ -80,7 +80,6 @@ pub(crate) struct Component {
     pub(crate) admission: Arc<Admission>,
     /// Who may compute for long.
     turns: Arc<Turns>,
-    log_rate: Arc<LogRate>,
     /// Permits for outgoing requests.
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) compiled: Compiled,
@@ -107,7 +106,6 @@ impl Component {
             limits,
             reuse,
             turns,
-            log_rate: Arc::new(LogRate::new(Arc::clone(&network.grants().component), limits.log_rate, &stats)),
             stats,
             connections: Arc::new(Semaphore::new(limits.connections)),
             compiled: pre.component().clone(),
@@ -134,7 +132,7 @@ impl Component {
 
     /// A fresh store for one instance, with a WASI context that `change` has changed.
     pub(crate) fn store_with(&self, change: impl FnOnce(&mut WasiCtxBuilder)) -> Result<Store<State>> {
-        let output = |error| GuestOutput { rate: Arc::clone(&self.log_rate), error };
+        let output = |error| GuestOutput { grants: Arc::clone(self.network.grants()), error };
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(output(false)).stderr(output(true));
         for (name, value) in &self.environment {

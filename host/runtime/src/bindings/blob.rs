@@ -185,7 +185,7 @@ fn to_guest(info: blob::Info) -> types::Info {
 }
 
 fn refuse(grants: &Grants, call: &str, error: &Error) -> types::Error {
-    log_cause(&grants.component, call, error);
+    log_cause(grants, call, error);
     match error {
         Error::NotFound(_) => types::Error::NotFound,
         Error::Conflict => types::Error::Conflict,

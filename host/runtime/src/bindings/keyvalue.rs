@@ -123,7 +123,7 @@ fn from_guest(grants: &Grants, operation: types::Operation) -> Result<Operation>
 }
 
 fn refuse(grants: &Grants, call: &str, error: &Error) -> types::Error {
-    log_cause(&grants.component, call, error);
+    log_cause(grants, call, error);
     match error {
         Error::Conflict => types::Error::Conflict,
         Error::TooLarge(text) => types::Error::TooLarge(text.clone()),

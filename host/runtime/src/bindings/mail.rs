@@ -67,7 +67,7 @@ fn from_guest(message: types::Message) -> mail::Message {
 }
 
 fn refuse(grants: &Grants, error: &Error) -> types::Error {
-    log_cause(&grants.component, "send", error);
+    log_cause(grants, "send", error);
     match error {
         Error::Denied(_) => types::Error::Denied,
         Error::TooLarge(text) => types::Error::TooLarge(text.clone()),

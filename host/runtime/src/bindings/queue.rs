@@ -59,7 +59,7 @@ fn traced(message: Message) -> Message {
 }
 
 pub(super) fn refuse(grants: &Grants, call: &str, error: &Error) -> types::Error {
-    log_cause(&grants.component, call, error);
+    log_cause(grants, call, error);
     match error {
         Error::NotFound(_) => types::Error::NotFound,
         Error::Full(_) => types::Error::Full,

@@ -98,7 +98,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
 
 /// The text of an error that has no case of its own; its cause goes to the log.
 fn text(grants: &Grants, call: &str, error: &Error) -> String {
-    log_cause(&grants.component, call, error);
+    log_cause(grants, call, error);
     match error {
         Error::Internal { .. } => "internal error".to_owned(),
         Error::Unavailable { message, .. } => message.clone(),

@@ -66,10 +66,12 @@ impl Network {
                 return true;
             }
             SocketAddrUse::TcpBind | SocketAddrUse::UdpBind | SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => {
-                tracing::warn!(
-                    component = &*self.grants.component,
-                    "denied: listening on `{address}`; components cannot listen, whatever the manifest grants"
-                );
+                if self.grants.log_rate.admits() {
+                    tracing::warn!(
+                        component = &*self.grants.component,
+                        "denied: listening on `{address}`; components cannot listen, whatever the manifest grants"
+                    );
+                }
                 return false;
             }
             SocketAddrUse::TcpConnect => "tcp",

@@ -44,7 +44,9 @@ impl Connected {
         match grants.redis.connect(address, permits).await {
             Ok(connection) => Ok(Self { connection, grants }),
             Err(error @ (Error::Invalid(_) | Error::Denied(_))) => {
-                tracing::warn!(component = &*grants.component, "denied: {error}");
+                if grants.log_rate.admits() {
+                    tracing::warn!(component = &*grants.component, "denied: {error}");
+                }
                 Err(Failure::Address)
             }
             Err(error) => Err(Failure::Other(text(&grants, "open", &error))),
@@ -353,7 +355,9 @@ fn v1_error(view: &View<'_>, failure: &Failure) -> v1_types::Error {
         Failure::Type => "the value has another type",
         Failure::Other(text) => text,
     };
-    tracing::warn!(component = &*view.grants.component, "a Redis command failed: {text}");
+    if view.grants.log_rate.admits() {
+        tracing::warn!(component = &*view.grants.component, "a Redis command failed: {text}");
+    }
     v1_types::Error::Error
 }
 
