@@ -7,6 +7,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::client::{PASSWORD, User, Visitor, problem};
+use crate::support::eventually;
 use crate::support::server::{ADMIN, shared};
 
 async fn validate(visitor: &Visitor, authorization: Option<&str>) -> Response {
@@ -72,19 +73,21 @@ async fn an_unknown_user_and_a_wrong_password_look_the_same() {
     let running = shared();
     let visitor = Visitor::of(&running.server);
     let known = visitor.user().await;
-    // The shortest of several tries, in turns: what else runs on the machine only adds to it.
-    let (mut known_time, mut known_text) = refused(&visitor, &known.email).await;
-    let (mut unknown_time, mut unknown_text) = refused(&visitor, "nobody@example.org").await;
-    for _ in 0..7 {
-        let (time, text) = refused(&visitor, &known.email).await;
-        (known_time, known_text) = (known_time.min(time), text);
-        let (time, text) = refused(&visitor, "nobody@example.org").await;
-        (unknown_time, unknown_text) = (unknown_time.min(time), text);
-    }
-    assert_eq!(known_text, unknown_text);
-    assert!(known_text.contains("Invalid credentials"), "{known_text}");
-    // Hashing a password takes far longer than anything else; leaving it out would show.
-    assert!(unknown_time * 2 > known_time && known_time * 2 > unknown_time, "{known_time:?} and {unknown_time:?}");
+    // The shortest of several tries, in turns: what else runs on the machine only adds to it. Hashing a password takes
+    // far longer than anything else; where it is left out, more tries bring the times no closer.
+    let (mut known_time, mut unknown_time) = (Duration::MAX, Duration::MAX);
+    let mut tries = 0;
+    eventually("both take the same time", async || {
+        tries += 1;
+        let (time, known_text) = refused(&visitor, &known.email).await;
+        known_time = known_time.min(time);
+        let (time, unknown_text) = refused(&visitor, "nobody@example.org").await;
+        unknown_time = unknown_time.min(time);
+        assert_eq!(known_text, unknown_text);
+        assert!(known_text.contains("Invalid credentials"), "{known_text}");
+        (tries >= 8 && unknown_time < 2 * known_time && known_time < 2 * unknown_time).then_some(())
+    })
+    .await;
     let missing = visitor.request(Method::POST, "/login").send().await.expect("an answer");
     assert!(missing.headers()["www-authenticate"].to_str().expect("text").starts_with("Basic"));
     assert_eq!(problem(missing, 401).await, "missing credentials");

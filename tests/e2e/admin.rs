@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::fixtures::Fixture;
+use crate::support::fixtures::{Fixture, manifest};
 use crate::support::operator::{api, json, metric, refused, request, run, text, token};
 use crate::support::server::{Launch, Server, binary};
 use crate::support::{eventually, workspace};
@@ -66,9 +66,11 @@ async fn ps_counts_what_components_do() {
     }
     assert_eq!(fixture.status_of("probe/trap/-").await, StatusCode::INTERNAL_SERVER_ERROR);
     fixture.status_of("nowhere").await;
-    let probe = fixture.component("probe");
-    let counts = ["requests", "errors", "traps", "in_flight"].map(|key| probe[key].as_u64().expect("a number"));
-    assert_eq!(counts, [4, 1, 1, 0], "{probe}");
+    let probe =
+        eventually("all have ended", async || Some(fixture.component("probe")).filter(|probe| probe["in_flight"] == 0))
+            .await;
+    let counts = ["requests", "errors", "traps"].map(|key| probe[key].as_u64().expect("a number"));
+    assert_eq!(counts, [4, 1, 1], "{probe}");
     assert_eq!(probe["http"], json!({"ended": 4, "errors": 1, "in_flight": 0}));
     assert_eq!(probe["digest"].as_str().map(str::len), Some(64));
     assert_eq!(probe["role"], "serving");
@@ -143,7 +145,9 @@ fn fixture_dead(state: &Path) -> u64 {
 
 #[tokio::test]
 async fn logs_are_read_and_followed() {
-    let fixture = Fixture::start(CONTENT);
+    let directory = tempfile::tempdir().expect("a directory");
+    let launch = Launch::manifest(&manifest(directory.path(), CONTENT)).argument("--shutdown-timeout").argument("1h");
+    let fixture = Fixture { server: launch.start(directory.path()), directory };
     let state = fixture.state();
     fixture.probe("probe/print/-?first", "").await;
     let lines = eventually("the line is there", async || {
@@ -172,10 +176,8 @@ async fn logs_are_read_and_followed() {
     let line = next();
     assert_eq!((&line["message"], &line["guest"]), (&json!("second to stdout"), &json!(true)), "{line}");
     assert_eq!((&line["component"], &line["level"]), (&json!("probe"), &json!("INFO")));
-    // A follower does not hold up the end, and ends with it.
-    let start = Instant::now();
+    // A follower does not hold up the end, though there is time for it, and ends with it.
     assert!(fixture.server.stop().success());
-    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     follower.wait().expect("it ends");
 }
 
@@ -201,7 +203,7 @@ async fn mail_is_listed_and_shown() {
 
 #[tokio::test]
 async fn draining_ends_what_runs_and_begins_nothing() {
-    let fixture = Fixture::start(&CONTENT.replace("timeout = \"20s\"", "timeout = \"3s\""));
+    let fixture = Fixture::start(&CONTENT.replace("timeout = \"20s\"", "timeout = \"10s\""));
     let state = fixture.state();
     assert_eq!(fixture.probe("probe/publish/work", "sleep").await, "ok");
     eventually("it is in flight", async || (fixture.group("worker")["in_flight"] == 1).then_some(())).await;
@@ -400,7 +402,7 @@ async fn a_hostile_client_does_not_reach_the_application() {
     let working = async {
         for _ in 0..50 {
             let time = answer_time(&fixture.server).await;
-            assert!(time < Duration::from_secs(5), "{time:?}");
+            assert!(time < Duration::from_secs(30), "{time:?}");
         }
     };
     // The guesses are slowed down, so they may take longer than what is watched.

@@ -1,6 +1,7 @@
 //! `DELETE /jobs/<id>` in the midst of a conversion: the work stops within a second, and nothing remains.
 
 use std::path::Path;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
@@ -13,11 +14,25 @@ async fn delete(user: &User, id: &str) -> reqwest::Response {
     user.request(Method::DELETE, &format!("/jobs/{id}")).send().await.expect("an answer")
 }
 
-/// How much the server computes within a second, in hundredths of one processor.
-async fn load(server: &Server) -> u64 {
+/// What the server computes, in hundredths of a second, until it is idle for half a second.
+async fn until_idle(server: &Server) -> u64 {
     let before = server.computed();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    eventually("the server is idle", async || {
+        let now = server.computed();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (server.computed() < now + 3).then_some(())
+    })
+    .await;
     server.computed() - before
+}
+
+/// Checks that it computes for no more than a second: of processor time, as a machine with much else to do takes longer,
+/// and of all processors, as all may have been at work.
+async fn stops(server: &Server) {
+    let most = 100 * available_parallelism().map_or(1, usize::from) as u64;
+    let more = until_idle(server).await;
+    assert!(more < most, "it still computed for {more} hundredths of a second");
+    println!("{more} hundredths of a second of computing after the deletion");
 }
 
 fn blobs(state: &Path) -> Vec<String> {
@@ -39,18 +54,15 @@ async fn a_cancelled_conversion_stops_within_a_second() {
             (user.job(&id).await["progress"].as_u64() > Some(0)).then_some(())
         })
         .await;
-        // Little on a machine with much else to do, and nothing like an idle server.
-        let busy = load(&server).await;
-        assert!(busy > 5, "it computes: {busy} %");
+        // It computes for long, on however busy a machine, which an idle server does not.
+        let before = server.computed();
+        eventually("it computes", async || (server.computed() > before + 50).then_some(())).await;
         assert_eq!(delete(&user, &id).await.status(), StatusCode::NO_CONTENT);
         problem(user.get(&format!("/jobs/{id}")).await, 404).await;
         problem(user.download(&id).await, 404).await;
         problem(delete(&user, &id).await, 404).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let load = load(&server).await;
-        assert!(load < 5, "a second after the deletion it still computes: {load} %, {busy} % before");
-        println!("{busy} % of a processor before the deletion, {load} % a second after it");
-        assert_eq!(blobs(state.path()), Vec::<String>::new());
+        stops(&server).await;
+        eventually("nothing remains of it", async || blobs(state.path()).is_empty().then_some(())).await;
         assert!(mail::about(state.path(), &id).is_empty());
     }
 }
@@ -74,9 +86,9 @@ async fn a_conversion_that_is_cancelled_while_its_parts_are_put_together_leaves_
             continue;
         }
         println!("everything was gone {taken:?} after the deletion");
-        // With some patience for a machine that has much else to do.
-        assert!(taken < Duration::from_secs(3), "{taken:?}");
-        assert!(load(&server).await < 5, "it still computes");
+        // With much patience for a machine that has much else to do.
+        assert!(taken < Duration::from_secs(30), "{taken:?}");
+        stops(&server).await;
         assert_eq!(blobs(state.path()), Vec::<String>::new());
         assert!(!converted(&server, &id).await && mail::about(state.path(), &id).is_empty());
         return;

@@ -26,7 +26,15 @@ static_response = { status_code = 418, headers = { x-pot = "short" }, body = "st
 [component.probe]
 source = "<probe>"
 [component.probe.tool.tessera]
-limits = { timeout = "2s", memory = "64MiB", concurrency = 4, waiting = 0 }
+limits = { memory = "64MiB", concurrency = 4, waiting = 0 }
+
+[[trigger.http]]
+route = "/hasty/..."
+component = "hasty"
+[component.hasty]
+source = "<probe>"
+[component.hasty.tool.tessera]
+limits = { timeout = "3s" }
 
 [component.old]
 source = "<wasi02>"
@@ -97,15 +105,15 @@ async fn routes_are_spins() {
 #[tokio::test]
 async fn what_a_guest_does_wrong_is_its_own_loss() {
     let fixture = Fixture::start(CONTENT);
-    for (what, status) in [("trap", 500), ("grow", 500), ("compute", 504)] {
-        let response = reqwest::get(format!("{}/probe/{what}/-", fixture.server.url)).await.expect("an answer");
+    for (component, what, status) in [("probe", "trap", 500), ("probe", "grow", 500), ("hasty", "compute", 504)] {
+        let response = reqwest::get(format!("{}/{component}/{what}/-", fixture.server.url)).await.expect("an answer");
         assert_eq!(response.status(), status, "{what}");
         let text = response.text().await.expect("text");
         assert!(!text.contains("purpose"), "the cause is for the log: {text}");
-        assert_eq!(fixture.probe("probe/environment/-", "").await, "", "served after `{what}`");
+        assert_eq!(fixture.probe(&format!("{component}/environment/-"), "").await, "", "served after `{what}`");
     }
     fixture.server.log.line_with(&["a trap on purpose"]);
-    fixture.server.log.line_with(&["probe", "limits.timeout"]);
+    fixture.server.log.line_with(&["hasty", "limits.timeout"]);
     assert!(fixture.server.log.text().contains("limits.memory"), "{}", fixture.server.log.text());
 }
 

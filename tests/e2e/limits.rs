@@ -179,9 +179,12 @@ async fn an_instance_that_traps_tells_all_its_requests() {
     let url = |path: &str| format!("{}/probe/{path}", fixture.server.url);
     let streaming = get(&fixture, "probe/send-and-hang/-?5").await;
     let waiting = tokio::spawn(reqwest::get(url("hang/-")));
-    // Both are in the instance before the third comes.
-    eventually("the first chunk was sent", async || (streaming.status() == StatusCode::OK).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Both are given to the instance before the third comes.
+    let state = fixture.directory.path();
+    eventually("both are in", async || {
+        (metric_of(state, "tessera_http_requests_in_flight", "probe").await == 2.0).then_some(())
+    })
+    .await;
     let (status, text) = status_and_text(&fixture, "probe/trap/-").await;
     assert_eq!(status, 500);
     assert!(text.contains("several requests shared its instance"), "{text}");

@@ -1,7 +1,7 @@
 //! More than there is room for: who comes too late is told to come again, nobody is lost, and the
 //! operator sees it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -116,7 +116,14 @@ component = "narrow"
 [component.narrow]
 source = "<probe>"
 [component.narrow.tool.tessera]
-limits = { timeout = "2s", concurrency = 1, waiting = 0 }
+limits = { timeout = "1h", concurrency = 1, waiting = 0 }
+[[trigger.http]]
+route = "/hasty/..."
+component = "hasty"
+[component.hasty]
+source = "<probe>"
+[component.hasty.tool.tessera]
+limits = { timeout = "1s" }
 "#,
     );
     let state = fixture.directory.path();
@@ -134,18 +141,26 @@ limits = { timeout = "2s", concurrency = 1, waiting = 0 }
     })
     .await;
     assert_eq!(get("narrow/environment/-").await, 503);
-    assert_eq!(late.await.expect("it runs").expect("an answer").status(), 504);
+    late.abort();
+    assert_eq!(get("hasty/hang/-").await, 504);
     for (name, component, count) in [
         ("tessera_cpu_time_exceeded_total", "probe", 1.0),
         ("tessera_memory_exceeded_total", "probe", 1.0),
         ("tessera_request_body_exceeded_total", "probe", 1.0),
         ("tessera_response_body_exceeded_total", "probe", 1.0),
-        ("tessera_log_lines_suppressed_total", "probe", 9.0),
-        ("tessera_timeouts_total", "narrow", 1.0),
+        ("tessera_timeouts_total", "hasty", 1.0),
         ("tessera_rejected_total", "narrow", 1.0),
     ] {
         assert_eq!(metric_of(state, name, component).await, count, "{name}");
     }
+    // A second may end while the lines are printed, and let one more pass.
+    let suppressed = async || metric_of(state, "tessera_log_lines_suppressed_total", "probe").await;
+    let printed = || fixture.server.log.text().matches("of a flood").count();
+    eventually("each line is logged or counted", async || {
+        (suppressed().await + printed() as f64 == 10.0).then_some(())
+    })
+    .await;
+    assert!(suppressed().await > 0.0 && printed() > 0, "{} logged", printed());
 }
 
 #[tokio::test]
@@ -213,21 +228,27 @@ async fn clients_that_go_away_leave_no_instances_behind() {
     let fixture = Fixture::start(TWO);
     let state = fixture.directory.path();
     let get = |path: &str| Client::new().get(format!("{}/probe/{path}", fixture.server.url)).send();
-    // Before an answer: the place stays taken until the instance is gone.
-    for _ in 0..2 {
-        assert!(tokio::time::timeout(Duration::from_millis(300), get("hang/-")).await.is_err());
-    }
+    // Before an answer: the place stays taken until the instance is gone, which has some seconds for that.
+    let hanging = [(), ()].map(|()| tokio::spawn(get("hang/-")));
+    eventually("both are in", async || {
+        (metric_of(state, "tessera_http_requests_in_flight", "probe").await == 2.0).then_some(())
+    })
+    .await;
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
     assert_eq!(get("environment/-").await.expect("an answer").status(), 503);
     eventually("the abandoned are gone", async || (get("environment/-").await.ok()?.status() == 200).then_some(()))
         .await;
     // In the middle of an answer: the instances do not know it, and are as many as may be.
     let mut most = 0.0_f64;
-    let mut refused = 0;
+    let mut admitted = 0;
+    let begin = Instant::now();
     for _ in 0..10 {
         let answer = get("send-and-hang/-?5").await.expect("an answer");
-        refused += usize::from(answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+        admitted += usize::from(answer.status() != StatusCode::SERVICE_UNAVAILABLE);
         drop(answer);
         most = most.max(metric_of(state, "tessera_instances", "probe").await);
     }
-    assert!(most <= 4.0 && refused >= 6, "{most} instances, {refused} refused");
+    // Each of the two places is free again after five seconds at the earliest.
+    let places = 4 + 2 * (begin.elapsed().as_secs() as usize / 5);
+    assert!(most <= 4.0 && admitted <= places, "{most} instances, {admitted} admitted to {places} places");
 }

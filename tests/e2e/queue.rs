@@ -19,7 +19,7 @@ component = "probe"
 source = "<probe>"
 key_value_stores = ["attempts"]
 [component.probe.tool.tessera]
-publish = ["work"]
+publish = ["work", "haste"]
 
 [component.worker]
 source = "<consumer>"
@@ -27,9 +27,13 @@ key_value_stores = ["attempts"]
 [component.worker.tool.tessera]
 limits = { memory = "32MiB" }
 consume = [
-    { queue = "work", concurrency = 4, timeout = "2s", max_attempts = 3, backoff = { first = "50ms", max = "200ms" } },
+    { queue = "work", concurrency = 4, timeout = "1h", max_attempts = 3, backoff = { first = "50ms", max = "200ms" } },
+    { queue = "haste", group = "hasty", timeout = "3s", max_attempts = 3, backoff = { first = "50ms", max = "200ms" } },
 ]
 "#;
+
+/// What takes too long, which is for the queue with little time.
+const ENDLESS: [&str; 2] = ["compute", "sleep"];
 
 /// What each message leaves, sorted.
 async fn attempts(fixture: &Fixture) -> Vec<String> {
@@ -38,20 +42,25 @@ async fn attempts(fixture: &Fixture) -> Vec<String> {
 
 async fn publish(fixture: &Fixture, bodies: &[&str]) {
     for body in bodies {
-        assert_eq!(fixture.probe("probe/publish/work", body).await, "ok", "{body}");
+        let queue = if ENDLESS.contains(body) { "haste" } else { "work" };
+        assert_eq!(fixture.probe(&format!("probe/publish/{queue}"), body).await, "ok", "{body}");
     }
 }
 
-/// Ends the server and looks at its dead letters, oldest first.
+/// Ends the server and looks at its dead letters.
 async fn dead_letters(fixture: Fixture) -> Vec<DeadLetter> {
     assert!(fixture.server.stop().success());
     let data = fixture.directory.path().join("data");
     let engine = embedded::Engine::open(&data, Arc::new(SystemClock)).expect("the embedded engine");
-    let group: Group = "worker".parse().expect("a group");
     let broker = engine.broker();
-    let depth = broker.depth(&group).await.expect("the group's depth");
-    assert_eq!((depth.ready, depth.delayed, depth.in_flight), (0, 0, 0), "everything was settled: {depth:?}");
-    broker.dead_letters(&group, None, 100).await.expect("dead letters").letters
+    let mut letters = Vec::new();
+    for group in ["worker", "hasty"] {
+        let group: Group = group.parse().expect("a group");
+        let depth = broker.depth(&group).await.expect("the group's depth");
+        assert_eq!((depth.ready, depth.delayed, depth.in_flight), (0, 0, 0), "everything was settled: {depth:?}");
+        letters.extend(broker.dead_letters(&group, None, 100).await.expect("dead letters").letters);
+    }
+    letters
 }
 
 #[tokio::test]
@@ -76,19 +85,19 @@ async fn what_fails_is_tried_again_and_kept_with_its_reasons() {
     expected.sort();
     eventually("all attempts are made", async || (attempts(&fixture).await == expected).then_some(())).await;
     // The last attempts end too.
-    for reason in ["trap: ", "no answer within 2s", "limits.memory", "come again"] {
+    for reason in ["trap: ", "no answer within 3s", "limits.memory", "come again"] {
         fixture.server.log.line_with(&["attempt failed", reason, "attempt=3"]);
     }
     fixture.server.log.line_with(&["given up: not wanted", "attempt=1"]);
-    let timeouts = || fixture.server.log.text().matches("no answer within 2s").count();
+    let timeouts = || fixture.server.log.text().matches("no answer within 3s").count();
     eventually("both time out for good", async || (timeouts() == 6).then_some(())).await;
 
     let letters = dead_letters(fixture).await;
     assert_eq!(letters.len(), bodies.len(), "{letters:?}");
     for (body, reason) in [
         ("trap", "trap: "),
-        ("compute", "no answer within 2s"),
-        ("sleep", "no answer within 2s"),
+        ("compute", "no answer within 3s"),
+        ("sleep", "no answer within 3s"),
         ("grow", "limits.memory"),
         ("retry", "come again"),
         ("discard", "not wanted"),
@@ -110,7 +119,7 @@ async fn what_was_in_flight_at_a_crash_comes_again() {
     server.kill();
     let server = Launch::manifest(&directory.path().join("spin.toml")).start(directory.path());
     let fixture = Fixture { server, directory };
-    fixture.server.log.line_with(&["attempt failed: no answer within 2s", "attempt=3"]);
+    fixture.server.log.line_with(&["attempt failed: no answer within 3s", "attempt=3"]);
     assert_eq!(attempts(&fixture).await, ["fine/1", "sleep/1", "sleep/2", "sleep/3"]);
     assert_eq!(dead_letters(fixture).await.len(), 1);
 }

@@ -1,7 +1,6 @@
 //! Canaries: their share, and what becomes of them.
 
-use std::time::Duration;
-
+use futures::future::join_all;
 use serde_json::json;
 
 use super::{CONTENT, INITIAL, hash};
@@ -20,10 +19,10 @@ async fn ask(fixture: &Fixture, times: usize, version: &str) -> usize {
     count
 }
 
-/// Asks until the canary has come to its end, and answers what that is and why.
-async fn end(fixture: &Fixture) -> (String, String) {
+/// Asks, so often at a time, until the canary has come to its end, and answers what that is and why.
+async fn end(fixture: &Fixture, times: usize) -> (String, String) {
     eventually("the canary ends", async || {
-        ask(fixture, 10, INITIAL).await;
+        join_all((0..times).map(|_| ask(fixture, 1, INITIAL))).await;
         let history = operator::json(fixture.root(), &["history", "probe"]);
         let last = history["entries"].as_array().expect("a list").last().expect("an entry").clone();
         let action = last["action"].as_str().expect("an action").to_owned();
@@ -33,10 +32,10 @@ async fn end(fixture: &Fixture) -> (String, String) {
 }
 
 #[tokio::test]
-async fn it_has_its_share_and_is_promoted_when_it_is_as_good() {
+async fn it_has_its_share() {
     let fixture = Fixture::start(CONTENT);
-    let answer = fixture.swap_to("probe", "probe", "version-two", &["--canary", "10%", "--window", "5s"]);
-    assert_eq!(answer["canary"], json!({"percent": 10, "window_seconds": 5}));
+    let answer = fixture.swap_to("probe", "probe", "version-two", &["--canary", "10%", "--window", "1h"]);
+    assert_eq!(answer["canary"], json!({"percent": 10, "window_seconds": 3600}));
     assert_eq!(ask(&fixture, 200, "version-two").await, 20);
     assert_eq!(fixture.roles("probe"), ["serving", "canary"]);
     // One at a time, and nothing else meanwhile.
@@ -44,10 +43,17 @@ async fn it_has_its_share_and_is_promoted_when_it_is_as_good() {
     let again = ["swap", "probe", file.to_str().expect("UTF-8")];
     assert!(refused(fixture.root(), &again).contains("has a canary"));
     assert!(refused(fixture.root(), &["reload"]).contains("has a canary"));
+}
 
-    let (action, note) = end(&fixture).await;
+#[tokio::test]
+async fn it_is_promoted_when_it_is_as_good() {
+    let fixture = Fixture::start(CONTENT);
+    let answer = fixture.swap_to("probe", "probe", "version-two", &["--canary", "10%", "--window", "3s"]);
+    // So few that a busy machine, which makes some requests slow, says nothing about latency.
+    ask(&fixture, 100, INITIAL).await;
+    let (action, note) = end(&fixture, 0).await;
     assert_eq!(action, "promote", "{note}");
-    assert!(note.contains("0 of "), "{note}");
+    assert!(note.starts_with("0 of "), "{note}");
     assert_eq!(ask(&fixture, 20, "version-two").await, 20);
     let (new, old) = (hash(&answer, "hash"), hash(&answer, "previous"));
     let steps = ["start", "canary", "promote"].map(str::to_owned);
@@ -64,12 +70,11 @@ async fn it_has_its_share_and_is_promoted_when_it_is_as_good() {
 #[tokio::test]
 async fn it_is_returned_at_once_when_it_fails() {
     let fixture = Fixture::start(CONTENT);
-    let begin = std::time::Instant::now();
-    fixture.swap_to("probe", "probe", "failing-one", &["--canary", "50%", "--window", "10m"]);
-    let (action, note) = end(&fixture).await;
+    fixture.swap_to("probe", "probe", "failing-one", &["--canary", "50%", "--window", "1h"]);
+    // Long before its window's end.
+    let (action, note) = end(&fixture, 10).await;
     assert_eq!(action, "return", "{note}");
     assert!(note.starts_with("its error rate is worse: "), "{note}");
-    assert!(begin.elapsed() < Duration::from_secs(60), "long before its window's end");
     assert_eq!(ask(&fixture, 50, INITIAL).await, 50);
     eventually("it is dropped", async || (fixture.roles("probe") == ["serving"]).then_some(())).await;
     // It was never put in place, so there is nothing to go back to.
@@ -79,8 +84,8 @@ async fn it_is_returned_at_once_when_it_fails() {
 #[tokio::test]
 async fn it_is_returned_when_it_is_slower() {
     let fixture = Fixture::start(CONTENT);
-    fixture.swap_to("probe", "probe", "slow-answer", &["--canary", "50%", "--window", "10m"]);
-    let (action, note) = end(&fixture).await;
+    fixture.swap_to("probe", "probe", "slow-answer", &["--canary", "50%", "--window", "1h"]);
+    let (action, note) = end(&fixture, 40).await;
     assert_eq!(action, "return", "{note}");
     assert!(note.starts_with("its latency is worse: "), "{note}");
     assert_eq!(ask(&fixture, 50, INITIAL).await, 50);

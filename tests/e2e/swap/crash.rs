@@ -1,7 +1,7 @@
 //! `kill -9` at any point of a swap leaves the old version or the new one, whole.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{CONTENT, INITIAL, variant};
 use crate::support::fixtures::Fixture;
@@ -14,9 +14,17 @@ async fn the_next_start_serves_one_version_whole() {
     let files = [INITIAL, "version-two"].map(|name| variant(fixture.root(), "probe", name));
     // Compiled once, so that the rounds below spend their time in the switch.
     fixture.swap("probe", &files[1], &[]);
+    let begin = Instant::now();
     fixture.swap("probe", &files[0], &[]);
+    let whole = begin.elapsed();
     let mut outcomes = [0; 2];
-    for round in 0..16_u64 {
+    // Not to wait for something, but to meet another point of the swap in each round: later, as long as the old version
+    // is met, and earlier, as long as the new one is.
+    let mut delay = Duration::ZERO;
+    for round in 0..100 {
+        if round >= 16 && outcomes.iter().all(|count| *count > 0) {
+            break;
+        }
         let before = fixture.version().await;
         let (old, new) = if before == INITIAL { (0, 1) } else { (1, 0) };
         let mut swap = Command::new(binary())
@@ -28,8 +36,7 @@ async fn the_next_start_serves_one_version_whole() {
             .stderr(Stdio::null())
             .spawn()
             .expect("tessera runs");
-        // Not to wait for something, but to meet another point of the swap in each round.
-        std::thread::sleep(Duration::from_millis(round * 6));
+        std::thread::sleep(delay);
         let Fixture { server, directory } = fixture;
         server.kill();
         let told = swap.wait().expect("it ended").success();
@@ -40,7 +47,9 @@ async fn the_next_start_serves_one_version_whole() {
         let names = [INITIAL, "version-two"];
         assert!([names[old], names[new]].contains(&&*after), "{after}");
         assert!(!told || after == names[new], "what was answered is done");
-        outcomes[usize::from(after == names[new])] += 1;
+        let switched = after == names[new];
+        outcomes[usize::from(switched)] += 1;
+        delay = if switched { delay.saturating_sub(whole / 5) } else { delay + whole / 4 };
         // The record says what runs, the last entry that a version came is about it, and its binary is there.
         let status = json(fixture.root(), &["ps"]);
         let components = status["components"].as_array().expect("a list");

@@ -67,7 +67,7 @@ async fn an_edit_is_built_and_goes_live() {
     println!("{line}");
     let time: u64 = line.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a time");
     // A third of a second on an idle machine, most of it for Cranelift.
-    assert!(time < 5000, "{line}");
+    assert!(time < 60_000, "{line}");
 
     // What does not build, or is not fit, does not go live.
     write(fixture.root(), "broken-one-");

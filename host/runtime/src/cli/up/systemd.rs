@@ -1,6 +1,7 @@
 //! What a service manager that started the process is told (`sd_notify(3)`); without one, nothing.
 
 use sd_notify::NotifyState;
+use tokio::time::MissedTickBehavior;
 
 /// The application serves, again after [`reloading`].
 pub(super) fn ready(url: &str) {
@@ -25,6 +26,8 @@ pub(super) fn stopping() {
 pub(super) async fn watchdog() {
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
     let mut beat = tokio::time::interval(interval / 2);
+    // What was missed is not made up for: one sign says as much as several.
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
         tell(&[NotifyState::Watchdog]);
