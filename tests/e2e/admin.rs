@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::fixtures::{Fixture, manifest};
-use crate::support::operator::{api, json, metric, refused, request, run, text, token};
+use crate::support::operator::{self, api, json, metric, refused, request, run, text, token};
 use crate::support::server::{Launch, Server, binary};
 use crate::support::{eventually, workspace};
 
@@ -42,9 +42,7 @@ impl Fixture {
     }
 
     fn component(&self, id: &str) -> Value {
-        let status = json(self.state(), &["ps"]);
-        let components = status["components"].as_array().expect("a list");
-        components.iter().find(|component| component["id"] == id).expect("the component").clone()
+        operator::component(self.state(), id)
     }
 
     fn group(&self, name: &str) -> Value {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use reqwest::{Body, Client, StatusCode, Version};
-use tokio::sync::mpsc;
+use reqwest::{Client, StatusCode, Version};
 
 use crate::support::DEADLINE;
+use crate::support::client::live;
 use crate::support::fixtures::Fixture;
 
 const CONTENT: &str = r#"
@@ -39,15 +39,6 @@ limits = { timeout = "3s" }
 [component.old]
 source = "<wasi02>"
 "#;
-
-/// A body that is sent as it is made.
-fn live() -> (mpsc::Sender<Bytes>, Body) {
-    let (sender, receiver) = mpsc::channel::<Bytes>(1);
-    let chunks = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (Ok::<_, std::io::Error>(chunk), receiver))
-    });
-    (sender, Body::wrap_stream(chunks))
-}
 
 /// Every chunk comes back before the next one is sent.
 async fn ping_pong(client: Client, version: Version) {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use reqwest::{Body, Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use tokio::sync::mpsc;
 
+use crate::support::client::live;
 use crate::support::fixtures::Fixture;
 use crate::support::operator::metric_of;
 use crate::support::{DEADLINE, eventually};
@@ -53,15 +54,6 @@ async fn get(fixture: &Fixture, path: &str) -> Response {
 async fn status_and_text(fixture: &Fixture, path: &str) -> (u16, String) {
     let response = get(fixture, path).await;
     (response.status().as_u16(), response.text().await.expect("text"))
-}
-
-/// A body that is sent as it is made.
-fn live() -> (mpsc::Sender<Bytes>, Body) {
-    let (sender, receiver) = mpsc::channel::<Bytes>(1);
-    let chunks = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|chunk| (Ok::<_, std::io::Error>(chunk), receiver))
-    });
-    (sender, Body::wrap_stream(chunks))
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use reqwest::Client;
 use rustix::process::Signal;
 
 use crate::support::fixtures::{Fixture, manifest};
-use crate::support::operator::json;
+use crate::support::operator::{component, json};
 use crate::support::server::{Launch, Server, binary};
 use crate::support::{DEADLINE, eventually};
 
@@ -45,10 +45,7 @@ async fn hang(fixture: &Fixture) -> Vec<tokio::task::JoinHandle<reqwest::Result<
     let requests: Vec<_> =
         ["hang", "compute"].map(|what| tokio::spawn(Client::new().get(url(what)).send())).into_iter().collect();
     eventually("the requests are in flight", async || {
-        let status = json(fixture.directory.path(), &["ps"]);
-        let components = status["components"].as_array().expect("a list").clone();
-        let probe = components.into_iter().find(|component| component["id"] == "probe").expect("the component");
-        (probe["in_flight"] == 2).then_some(())
+        (component(fixture.directory.path(), "probe")["in_flight"] == 2).then_some(())
     })
     .await;
     requests

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use super::server::{ADMIN, Server};
 use super::{eventually, media};
@@ -155,6 +157,15 @@ impl User {
     pub(crate) async fn download(&self, id: &str) -> Response {
         self.get(&format!("/download?fid={id}")).await
     }
+}
+
+/// A body that is sent as it is made.
+pub(crate) fn live() -> (mpsc::Sender<Bytes>, Body) {
+    let (sender, receiver) = mpsc::channel::<Bytes>(1);
+    let chunks = futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|chunk| (Ok::<_, std::io::Error>(chunk), receiver))
+    });
+    (sender, Body::wrap_stream(chunks))
 }
 
 /// The job's id from the answer to an upload that was accepted.

@@ -28,6 +28,13 @@ pub(crate) fn json(state: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&text(state, &[arguments, &["--json"]].concat())).expect("JSON")
 }
 
+/// What is said of a component that runs: of its oldest version, if there are several.
+pub(crate) fn component(state: &Path, id: &str) -> Value {
+    let status = json(state, &["ps"]);
+    let components = status["components"].as_array().expect("a list");
+    components.iter().find(|component| component["id"] == id).expect("the component").clone()
+}
+
 /// What a verb says is wrong.
 pub(crate) fn refused(state: &Path, arguments: &[&str]) -> String {
     let output = run(state, arguments);

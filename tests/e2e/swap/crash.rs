@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{CONTENT, INITIAL, variant};
 use crate::support::fixtures::Fixture;
-use crate::support::operator::json;
+use crate::support::operator::component;
 use crate::support::server::{Launch, binary};
 
 #[tokio::test]
@@ -51,9 +51,7 @@ async fn the_next_start_serves_one_version_whole() {
         outcomes[usize::from(switched)] += 1;
         delay = if switched { delay.saturating_sub(whole / 5) } else { delay + whole / 4 };
         // The record says what runs, the last entry that a version came is about it, and its binary is there.
-        let status = json(fixture.root(), &["ps"]);
-        let components = status["components"].as_array().expect("a list");
-        let running = components.iter().find(|version| version["id"] == "probe").expect("it runs");
+        let running = component(fixture.root(), "probe");
         let done = fixture.done("probe");
         assert_eq!(running["digest"], done.last().expect("an entry").1, "round {round}: {done:?}");
         let versions = fixture.root().join("versions");

@@ -11,6 +11,7 @@ use reqwest::{Body, Response, StatusCode};
 use super::{CONTENT, INITIAL};
 use crate::support::eventually;
 use crate::support::fixtures::Fixture;
+use crate::support::operator::component;
 
 /// A request whose body comes as the test sends it, and comes back as it is sent.
 struct Echo {
@@ -112,12 +113,8 @@ async fn what_does_not_end_in_time_is_cut_off() {
     hold(&fixture, "wait for ever").await;
     let url = format!("{}/probe/hang/-", fixture.server.url);
     let waiting = tokio::spawn(async move { reqwest::Client::new().post(url).send().await.expect("an answer") });
-    let probe_in_flight = || {
-        let status = crate::support::operator::json(fixture.root(), &["ps"]);
-        let components = status["components"].as_array().expect("a list").clone();
-        components.iter().find(|version| version["id"] == "probe").and_then(|probe| probe["in_flight"].as_u64())
-    };
-    eventually("both are in flight", async || (probe_in_flight() == Some(2)).then_some(())).await;
+    let in_flight = || component(fixture.root(), "probe")["in_flight"].as_u64();
+    eventually("both are in flight", async || (in_flight() == Some(2)).then_some(())).await;
 
     for (component, fixture_name) in [("probe", "probe"), ("worker", "consumer")] {
         fixture.swap_to(component, fixture_name, "version-two", &["--drain", "300ms"]);

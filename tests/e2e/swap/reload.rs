@@ -145,9 +145,7 @@ async fn unchanged_components_keep_their_instances_and_changed_files_are_swapped
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].starts_with("component `probe`: binary ("), "{changes:?}");
     assert_eq!(fixture.version().await, "version-two");
-    let status = operator::json(fixture.root(), &["ps"]);
-    let components = status["components"].as_array().expect("a list");
-    let second = components.iter().find(|component| component["id"] == "second").expect("it runs");
+    let second = operator::component(fixture.root(), "second");
     assert_eq!(second["requests"], 1, "the same version as before goes on counting");
     let actions: Vec<_> = fixture.done("probe").into_iter().map(|(action, ..)| action).collect();
     assert_eq!(actions, ["start", "reload"]);
