@@ -35,6 +35,13 @@ pub(crate) fn clip(extension: &str) -> PathBuf {
     })
 }
 
+/// A second of sound, different in each ear, coded in some way.
+pub(crate) fn coded(name: &str, options: &str) -> PathBuf {
+    let sound = "aevalsrc='0.4*sin(2*PI*(200+900*t)*t)|0.4*sin(2*PI*(900-600*t)*t)':s=48000:d=1";
+    let options: Vec<&str> = options.split_whitespace().collect();
+    made(name, |path| encode(&["-f", "lavfi", "-i", sound], &options, path))
+}
+
 /// A video without sound.
 pub(crate) fn mute() -> PathBuf {
     made("mute.mp4", |path| encode(&["-f", "lavfi", "-i", PICTURES], &H264, path))
