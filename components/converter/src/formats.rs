@@ -158,6 +158,7 @@ fn open_as_is(mut source: impl MediaSource + 'static, known: Known<'_>) -> std::
         sniff::Kind::Aiff => boxed(stream, aiff::Aiff::open),
         sniff::Kind::Au => boxed(stream, au::open),
         sniff::Kind::Avi => boxed(stream, avi::Avi::open),
+        sniff::Kind::Caf => boxed(stream, caf::open),
         sniff::Kind::Elementary => boxed(stream, elementary::Elementary::open),
         sniff::Kind::Flv => boxed(stream, flv::Flv::open),
         sniff::Kind::Program => boxed(stream, program::Program::open),

@@ -9,6 +9,7 @@ pub(super) const AMR: AudioCodecId = AudioCodecId::new(FourCc::new(*b"samr"));
 pub(super) const BLURAY_PCM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"HDMV"));
 pub(super) const ENCRYPTED: AudioCodecId = AudioCodecId::new(FourCc::new(*b"enca"));
 pub(super) const BARE_AAC: AudioCodecId = AudioCodecId::new(FourCc::new(*b"raac"));
+pub(super) const BARE_FLAC: AudioCodecId = AudioCodecId::new(FourCc::new(*b"rflc"));
 pub(super) const G722: AudioCodecId = AudioCodecId::new(FourCc::new(*b"g722"));
 pub(super) const G726: AudioCodecId = AudioCodecId::new(FourCc::new(*b"g726"));
 pub(super) const GSM: AudioCodecId = AudioCodecId::new(FourCc::new(*b"agsm"));
@@ -23,7 +24,7 @@ pub(super) const YAMAHA: AudioCodecId = AudioCodecId::new(FourCc::new(*b"yama"))
 /// What to call a codec that cannot be decoded.
 #[must_use]
 pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
-    const NAMES: [(AudioCodecId, &str); 28] = [
+    const NAMES: [(AudioCodecId, &str); 29] = [
         (codec::CODEC_ID_AAC, "AAC of an unusual kind"),
         (codec::CODEC_ID_OPUS, "Opus"),
         (codec::CODEC_ID_VORBIS, "Vorbis of an unusual kind"),
@@ -40,6 +41,7 @@ pub fn codec_name(id: AudioCodecId) -> Option<&'static str> {
         (ADPCM_FLASH, "Flash ADPCM"),
         (AMR, "AMR"),
         (BARE_AAC, "AAC without the length of its frames"),
+        (BARE_FLAC, "FLAC in WAVE"),
         (BLURAY_PCM, "Blu-ray PCM"),
         (ENCRYPTED, "encrypted"),
         (G722, "G.722"),

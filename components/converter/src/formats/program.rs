@@ -16,6 +16,8 @@ use super::{Demux, dvd, end_of_file, info, pes, video_track};
 /// Bytes looked through for the tracks once one of them is known, and if none is.
 const PROBE: (u64, u64) = (4 << 20, 64 << 20);
 const MAX_STREAMS: usize = 64;
+/// Zeros between packets; more are damage.
+const MAX_STUFFING: usize = 64;
 /// The track numbers of uncompressed sound.
 const PCM_TRACKS: u32 = 1000;
 const VIDEO_TRACK: u32 = 2000;
@@ -121,6 +123,11 @@ impl Program {
 
     /// Reads one pack, header or packet.
     fn unit(&mut self, input: &mut Input<'_>) -> Result<Option<Packet>> {
+        let zeros = stuffing(input)?;
+        if zeros > 0 {
+            input.consume(zeros);
+            return Ok(None);
+        }
         let head = input.peek(14)?;
         let (start, id) = (super::bytes::be24(head, 0), u8_at(head, 3));
         let length = usize::from(be16(head, 4).unwrap_or(0));
@@ -205,4 +212,12 @@ impl Program {
         }
         self.pcm.get_mut(index)?.packet(payload)
     }
+}
+
+/// How many zeros come before a start code and its own two. Video CDs have twenty behind each packet of sound.
+fn stuffing(input: &mut Input<'_>) -> Result<usize> {
+    let head = input.peek(MAX_STUFFING + 4)?;
+    let zeros = head.iter().take_while(|byte| **byte == 0).count();
+    let some = (3..MAX_STUFFING).contains(&zeros) && u8_at(head, zeros) == Some(1);
+    Ok(if some { zeros - 2 } else { 0 })
 }

@@ -14,6 +14,11 @@ use super::{Description, names, speakers};
 /// A kind of sample entry that Symphonia passes over.
 const UNKNOWN: [u8; 4] = *b"none";
 
+/// Pictures, whose descriptions Symphonia reads and refuses some of, as if they were its business: those of HEVC by x265
+/// are longer than it expects.
+const PICTURES: [[u8; 4]; 9] =
+    [*b"av01", *b"avc1", *b"dvh1", *b"dvhe", *b"hev1", *b"hvc1", *b"mp4v", *b"vp08", *b"vp09"];
+
 /// What has to be changed in a file for Symphonia to read it.
 pub(super) fn patches(entries: &[Description]) -> Vec<Patch> {
     let mut patches = Vec::new();
@@ -22,6 +27,9 @@ pub(super) fn patches(entries: &[Description]) -> Vec<Patch> {
         // Of several, which are for different pieces of a film, the first counts.
         if be32(&entry.stsd, 4).is_some_and(|count| count > 1) {
             patch(entry.at.saturating_add(4), 1_u32.to_be_bytes());
+        }
+        if array(&entry.stsd, 12).is_some_and(|kind| PICTURES.contains(&kind)) {
+            patch(entry.at.saturating_add(12), UNKNOWN);
         }
         if let Some(pcm) = Pcm::parse(&entry.stsd) {
             patch(entry.at.saturating_add(12), UNKNOWN);

@@ -2,7 +2,7 @@
 
 use super::bytes::be32;
 use super::matroska::{self, Matroska};
-use super::{aiff, elementary, transport, wave};
+use super::{aiff, caf, elementary, transport, wave};
 use crate::edits;
 
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(super) enum Kind {
     Aiff,
     Au,
     Avi,
+    /// CAF that Symphonia does not read.
+    Caf,
     Flv,
     /// Frames without a container.
     Elementary,
@@ -79,6 +81,8 @@ pub(super) fn kind(head: &[u8]) -> Kind {
         Kind::Refused("Speex")
     } else if at(0, b".snd") {
         Kind::Au
+    } else if caf::is_unusual(head) {
+        Kind::Caf
     } else if aiff::is_ima(head) {
         Kind::Aiff
     } else if wave::is_unusual(head) || wave::is_wave64(head) {

@@ -1,7 +1,7 @@
 //! WAVE files that Symphonia's reader refuses: above 4 GiB (RF64, BW64, Sony's Wave64), without a length or with one
 //! too small for what is in it (written through a pipe, or never finished), or with frames inside (MP3, AC-3, AAC).
 
-use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_FLAC};
 use symphonia::core::errors::{Error, Result};
 use symphonia::core::formats::well_known::FORMAT_ID_WAVE;
 use symphonia::core::formats::{FormatInfo, Track};
@@ -156,8 +156,12 @@ impl Wave {
     /// So many bytes of sound follow, or all to the file's end.
     pub(super) fn new(mut waveform: Waveform, left: Option<u64>) -> Result<Self> {
         // Here, chunks are not packets.
-        if waveform.params.codec == CODEC_ID_AAC && matches!(waveform.packing, Packing::Whole { .. }) {
-            waveform.params.for_codec(names::BARE_AAC);
+        if matches!(waveform.packing, Packing::Whole { .. }) {
+            match waveform.params.codec {
+                CODEC_ID_AAC => _ = waveform.params.for_codec(names::BARE_AAC),
+                CODEC_ID_FLAC => _ = waveform.params.for_codec(names::BARE_FLAC),
+                _ => {}
+            }
         }
         let base = TimeBase::try_from_recip(waveform.rate).ok_or(Error::DecodeError("wave: sample rate"))?;
         let seconds = match waveform.packing {

@@ -100,6 +100,8 @@ fn coding(tag: u16, channels: u16, align: u16, bits: u16) -> (AudioCodecId, Pack
         (0x2000, _) => (codec::CODEC_ID_AC3, Packing::Frames(Coding::Ac3)),
         (0x1600, _) => (codec::CODEC_ID_AAC, Packing::Frames(Coding::Adts)),
         (0xff | 0x706d | 0xa106, _) => (codec::CODEC_ID_AAC, Packing::Whole { samples: 1024 }),
+        (0x566f | 0x674f..=0x6771, _) => (codec::CODEC_ID_VORBIS, Packing::Whole { samples: 0 }),
+        (0xf1ac, _) => (codec::CODEC_ID_FLAC, Packing::Whole { samples: 0 }),
         (0x20, _) => (names::YAMAHA, Packing::Whole { samples: 0 }),
         (0x45 | 0x64, _) => (names::G726, Packing::Whole { samples: 0 }),
         (0x65 | 0x28f, _) => (names::G722, Packing::Whole { samples: 0 }),
