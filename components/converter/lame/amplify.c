@@ -13,15 +13,7 @@
  * for more details.
  */
 
-#include <wasm_simd128.h>
-
-static inline FLOAT
-greatest_of(v128_t v)
-{
-    v = wasm_f32x4_pmax(v, wasm_i64x2_shuffle(v, v, 1, 0));
-    v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
-    return wasm_f32x4_extract_lane(v, 0);
-}
+#include "lanes.h"
 
 /* convert from L/R <-> Mid/Side */
 static void
@@ -55,10 +47,7 @@ init_xrpow_core_c(gr_info * const cod_info, FLOAT xrpow[576], int upper, FLOAT *
     for (i = 0; i + 3 <= upper; i += 4) {
         v128_t const four = wasm_f32x4_abs(wasm_v128_load(&cod_info->xr[i]));
         v128_t const powers = wasm_i64x2_shuffle(power(four), power(wasm_i64x2_shuffle(four, four, 1, 0)), 0, 2);
-        total += wasm_f32x4_extract_lane(four, 0);
-        total += wasm_f32x4_extract_lane(four, 1);
-        total += wasm_f32x4_extract_lane(four, 2);
-        total += wasm_f32x4_extract_lane(four, 3);
+        total = add_lanes(total, four);
         wasm_v128_store(&xrpow[i], powers);
         max = wasm_f32x4_pmax(max, powers);
     }

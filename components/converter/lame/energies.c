@@ -14,32 +14,7 @@
  * for more details.
  */
 
-#include <wasm_simd128.h>
-
-static inline v128_t
-reversed(v128_t v)
-{
-    return wasm_i32x4_shuffle(v, v, 3, 2, 1, 0);
-}
-
-static inline FLOAT
-greatest_of(v128_t v)
-{
-    v = wasm_f32x4_pmax(v, wasm_i64x2_shuffle(v, v, 1, 0));
-    v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
-    return wasm_f32x4_extract_lane(v, 0);
-}
-
-/* The sum of four after the one before, one after another, as LAME adds. */
-static inline FLOAT
-add_lanes(FLOAT sum, v128_t v)
-{
-    sum += wasm_f32x4_extract_lane(v, 0);
-    sum += wasm_f32x4_extract_lane(v, 1);
-    sum += wasm_f32x4_extract_lane(v, 2);
-    sum += wasm_f32x4_extract_lane(v, 3);
-    return sum;
-}
+#include "lanes.h"
 
 /* Of each partition, the sum, the maximum and the mean. */
 static void

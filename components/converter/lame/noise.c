@@ -13,7 +13,7 @@
  * for more details.
  */
 
-#include <wasm_simd128.h>
+#include "lanes.h"
 
 static inline v128_t
 powers(const int *ix)
@@ -27,12 +27,7 @@ powers(const int *ix)
 static inline FLOAT
 add_squares(FLOAT noise, v128_t x)
 {
-    x = wasm_f32x4_mul(x, x);
-    noise += wasm_f32x4_extract_lane(x, 0);
-    noise += wasm_f32x4_extract_lane(x, 1);
-    noise += wasm_f32x4_extract_lane(x, 2);
-    noise += wasm_f32x4_extract_lane(x, 3);
-    return noise;
+    return add_lanes(noise, wasm_f32x4_mul(x, x));
 }
 
 /* Above the last line that is not zero; where all lines are 0 or 1; below. */

@@ -1,0 +1,211 @@
+/*
+ * The Hartley transform with SIMD: four lines at a time in all stages but the first.
+ *
+ * In place of, in fft.c: fht
+ *
+ * Derived from LAME 3.100 (libmp3lame/fft.c): Copyright 1988, 1993 Ron Mayer, 1999-2000 Takehiro Tominaga
+ *
+ * This library is free software; you can redistribute it and/or modify it under the terms of the GNU Library General
+ * Public License as published by the Free Software Foundation; either version 2 of the License, or (at your option) any
+ * later version. It is distributed in the hope that it will be useful, but WITHOUT ANY WARRANTY; without even the
+ * implied warranty of MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE. See the GNU Library General Public License
+ * for more details.
+ */
+
+#include "lanes.h"
+
+/* The factors of a stage, computed one from the other as LAME does. */
+struct factors {
+    FLOAT   c1[128], s1[128], c2[128], s2[128];
+};
+
+static void
+make_factors(struct factors *stage, FLOAT const *tri, int kx)
+{
+    FLOAT   c1 = tri[0], s1 = tri[1];
+    int     i;
+    for (i = 1; i < kx; i++) {
+        FLOAT const c = c1;
+        stage->c1[i] = c1;
+        stage->s1[i] = s1;
+        stage->c2[i] = 1 - (2 * s1) * s1;
+        stage->s2[i] = (2 * s1) * c1;
+        c1 = c * tri[0] - s1 * tri[1];
+        s1 = c * tri[1] + s1 * tri[0];
+    }
+}
+
+/* Made at first use. */
+static struct factors const *
+factors(void)
+{
+    static struct factors stages[TRI_SIZE];
+    int     i;
+    if (stages[0].c1[1] == 0)
+        for (i = 0; i < TRI_SIZE; i++)
+            make_factors(&stages[i], costab + 2 * i, 2 << 2 * i);
+    return stages;
+}
+
+/* Four neighbours, or the last three of them. */
+static inline void
+put(FLOAT * x, v128_t v, int three)
+{
+    if (three) {
+        wasm_v128_store32_lane(x + 1, v, 1);
+        wasm_v128_store64_lane(x + 2, v, 1);
+    }
+    else
+        wasm_v128_store(x, v);
+}
+
+/* The same backwards: the one that is left out lies last. */
+static inline void
+put_mirrored(FLOAT * x, v128_t v, int three)
+{
+    v = reversed(v);
+    if (three) {
+        wasm_v128_store64_lane(x, v, 0);
+        wasm_v128_store32_lane(x + 2, v, 2);
+    }
+    else
+        wasm_v128_store(x, v);
+}
+
+/* The lines i to i + 3 of a block, and those that mirror them; the first is left alone if three are wanted. */
+static inline void
+butterflies(FLOAT * fz, int i, int k1, struct factors const *stage, int three)
+{
+    FLOAT  *const fi = fz + i, *const gi = fz + k1 - i - 3;
+    int const k2 = 2 * k1, k3 = 3 * k1;
+    v128_t const c1 = wasm_v128_load(&stage->c1[i]), s1 = wasm_v128_load(&stage->s1[i]);
+    v128_t const c2 = wasm_v128_load(&stage->c2[i]), s2 = wasm_v128_load(&stage->s2[i]);
+    v128_t  a, b, f0, f1, f2, f3, g0, g1, g2, g3, f, g;
+#define ADD wasm_f32x4_add
+#define SUB wasm_f32x4_sub
+#define MUL wasm_f32x4_mul
+#define PUT_G(at, v) put_mirrored(gi + (at), v, three)
+    f = wasm_v128_load(fi + k1);
+    g = reversed(wasm_v128_load(gi + k1));
+    b = SUB(MUL(s2, f), MUL(c2, g));
+    a = ADD(MUL(c2, f), MUL(s2, g));
+    f = wasm_v128_load(fi);
+    g = reversed(wasm_v128_load(gi));
+    f1 = SUB(f, a);
+    f0 = ADD(f, a);
+    g1 = SUB(g, b);
+    g0 = ADD(g, b);
+    f = wasm_v128_load(fi + k3);
+    g = reversed(wasm_v128_load(gi + k3));
+    b = SUB(MUL(s2, f), MUL(c2, g));
+    a = ADD(MUL(c2, f), MUL(s2, g));
+    f = wasm_v128_load(fi + k2);
+    g = reversed(wasm_v128_load(gi + k2));
+    f3 = SUB(f, a);
+    f2 = ADD(f, a);
+    g3 = SUB(g, b);
+    g2 = ADD(g, b);
+    b = SUB(MUL(s1, f2), MUL(c1, g3));
+    a = ADD(MUL(c1, f2), MUL(s1, g3));
+    put(fi + k2, SUB(f0, a), three);
+    put(fi, ADD(f0, a), three);
+    PUT_G(k3, SUB(g1, b));
+    PUT_G(k1, ADD(g1, b));
+    b = SUB(MUL(c1, g2), MUL(s1, f3));
+    a = ADD(MUL(s1, g2), MUL(c1, f3));
+    PUT_G(k2, SUB(g0, a));
+    PUT_G(0, ADD(g0, a));
+    put(fi + k3, SUB(f1, b), three);
+    put(fi + k1, ADD(f1, b), three);
+#undef ADD
+#undef SUB
+#undef MUL
+#undef PUT_G
+}
+
+static void
+fht(FLOAT * fz, int n)
+{
+    struct factors const *stage = factors();
+    int     k4;
+    FLOAT  *fi, *gi;
+    FLOAT const *fn;
+
+    n <<= 1;            /* to get BLKSIZE, because of 3DNow! ASM routine */
+    fn = fz + n;
+    k4 = 4;
+    do {
+        int     i, k1, k2, k3, kx;
+        kx = k4 >> 1;
+        k1 = k4;
+        k2 = k4 << 1;
+        k3 = k2 + k1;
+        k4 = k2 << 1;
+        fi = fz;
+        gi = fi + kx;
+        do {
+            FLOAT   f0, f1, f2, f3;
+            f1 = fi[0] - fi[k1];
+            f0 = fi[0] + fi[k1];
+            f3 = fi[k2] - fi[k3];
+            f2 = fi[k2] + fi[k3];
+            fi[k2] = f0 - f2;
+            fi[0] = f0 + f2;
+            fi[k3] = f1 - f3;
+            fi[k1] = f1 + f3;
+            f1 = gi[0] - gi[k1];
+            f0 = gi[0] + gi[k1];
+            f3 = SQRT2 * gi[k3];
+            f2 = SQRT2 * gi[k2];
+            gi[k2] = f0 - f2;
+            gi[0] = f0 + f2;
+            gi[k3] = f1 - f3;
+            gi[k1] = f1 + f3;
+            gi += k4;
+            fi += k4;
+        } while (fi < fn);
+        if (kx > 2) {
+            for (fi = fz; fi < fn; fi += k4) {
+                /* Before their first one, which is the last of others, is overwritten. */
+                butterflies(fi, kx - 4, k1, stage, 1);
+                for (i = 1; i + 3 < kx; i += 4)
+                    butterflies(fi, i, k1, stage, 0);
+            }
+        }
+        else {
+            FLOAT const c1 = stage->c1[1], s1 = stage->s1[1], c2 = stage->c2[1], s2 = stage->s2[1];
+            fi = fz + 1;
+            gi = fz + k1 - 1;
+            do {
+                FLOAT   a, b, g0, f0, f1, g1, f2, g2, f3, g3;
+                b = s2 * fi[k1] - c2 * gi[k1];
+                a = c2 * fi[k1] + s2 * gi[k1];
+                f1 = fi[0] - a;
+                f0 = fi[0] + a;
+                g1 = gi[0] - b;
+                g0 = gi[0] + b;
+                b = s2 * fi[k3] - c2 * gi[k3];
+                a = c2 * fi[k3] + s2 * gi[k3];
+                f3 = fi[k2] - a;
+                f2 = fi[k2] + a;
+                g3 = gi[k2] - b;
+                g2 = gi[k2] + b;
+                b = s1 * f2 - c1 * g3;
+                a = c1 * f2 + s1 * g3;
+                fi[k2] = f0 - a;
+                fi[0] = f0 + a;
+                gi[k3] = g1 - b;
+                gi[k1] = g1 + b;
+                b = c1 * g2 - s1 * f3;
+                a = s1 * g2 + c1 * f3;
+                gi[k2] = g0 - a;
+                gi[0] = g0 + a;
+                fi[k3] = f1 - b;
+                fi[k1] = f1 + b;
+                gi += k4;
+                fi += k4;
+            } while (fi < fn);
+        }
+        stage++;
+    } while (k4 < n);
+}

@@ -1,0 +1,43 @@
+/*
+ * Four floats in a vector, as the files here need them.
+ *
+ * What LAME adds up one after another must be added so: floats added in another order are rounded otherwise.
+ *
+ * This library is free software; you can redistribute it and/or modify it under the terms of the GNU Library General
+ * Public License as published by the Free Software Foundation; either version 2 of the License, or (at your option) any
+ * later version. It is distributed in the hope that it will be useful, but WITHOUT ANY WARRANTY; without even the
+ * implied warranty of MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE. See the GNU Library General Public License
+ * for more details.
+ */
+
+#ifndef LANES_H
+#define LANES_H
+
+#include <wasm_simd128.h>
+
+static inline v128_t
+reversed(v128_t v)
+{
+    return wasm_i32x4_shuffle(v, v, 3, 2, 1, 0);
+}
+
+static inline float
+greatest_of(v128_t v)
+{
+    v = wasm_f32x4_pmax(v, wasm_i64x2_shuffle(v, v, 1, 0));
+    v = wasm_f32x4_pmax(v, wasm_i32x4_shuffle(v, v, 1, 0, 3, 2));
+    return wasm_f32x4_extract_lane(v, 0);
+}
+
+/* The sum of four after the one before. */
+static inline float
+add_lanes(float sum, v128_t v)
+{
+    sum += wasm_f32x4_extract_lane(v, 0);
+    sum += wasm_f32x4_extract_lane(v, 1);
+    sum += wasm_f32x4_extract_lane(v, 2);
+    sum += wasm_f32x4_extract_lane(v, 3);
+    return sum;
+}
+
+#endif
