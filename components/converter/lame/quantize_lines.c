@@ -1,7 +1,7 @@
 /*
  * Quantization with SIMD: four lines at a time.
  *
- * In place of, in takehiro.c: quantize_lines_xrpow_01 quantize_lines_xrpow
+ * In place of, in takehiro.c: quantize_lines_xrpow_01 quantize_lines_xrpow quantize_xrpow
  *
  * Derived from LAME 3.100 (libmp3lame/takehiro.c):
  * Copyright (c) 1999-2005 Takehiro Tominaga, 2002-2005 Gabriel Bouvigne
@@ -74,6 +74,7 @@ least_of(void)
     return least;
 }
 
+/* By the bound of what each of the four is rounded to. */
 static inline v128_t
 quantize_four(v128_t x, FLOAT const *least)
 {
@@ -91,10 +92,24 @@ quantize_lines_xrpow(unsigned int l, FLOAT istep, const FLOAT * xp, int *pi)
 {
     FLOAT const *const least = least_of();
     v128_t const step = wasm_f32x4_splat(istep);
+    v128_t const one = wasm_f32x4_splat(least[1]), two = wasm_f32x4_splat(least[2]);
+    v128_t const three = wasm_f32x4_splat(least[3]), four = wasm_f32x4_splat(least[4]);
 
     for (; l >= 8; l -= 8, xp += 8, pi += 8) {
-        wasm_v128_store(pi, quantize_four(wasm_f32x4_mul(wasm_v128_load(xp), step), least));
-        wasm_v128_store(pi + 4, quantize_four(wasm_f32x4_mul(wasm_v128_load(xp + 4), step), least));
+        v128_t const a = wasm_f32x4_mul(wasm_v128_load(xp), step);
+        v128_t const b = wasm_f32x4_mul(wasm_v128_load(xp + 4), step);
+        if (wasm_v128_any_true(wasm_v128_or(wasm_f32x4_ge(a, four), wasm_f32x4_ge(b, four)))) {
+            wasm_v128_store(pi, quantize_four(a, least));
+            wasm_v128_store(pi + 4, quantize_four(b, least));
+        }
+        else {
+            /* Most are small: as many as they reach of the first bounds. A comparison that holds is -1. */
+#define REACHED(x) wasm_i32x4_neg(wasm_i32x4_add(wasm_i32x4_add(wasm_f32x4_ge(x, one), wasm_f32x4_ge(x, two)), \
+                                                 wasm_f32x4_ge(x, three)))
+            wasm_v128_store(pi, REACHED(a));
+            wasm_v128_store(pi + 4, REACHED(b));
+#undef REACHED
+        }
     }
     if (l & 4) {
         wasm_v128_store(pi, quantize_four(wasm_f32x4_mul(wasm_v128_load(xp), step), least));
@@ -104,5 +119,100 @@ quantize_lines_xrpow(unsigned int l, FLOAT istep, const FLOAT * xp, int *pi)
     if (l & 2) {
         v128_t const two = wasm_v128_load64_zero(xp);
         wasm_v128_store64_lane(pi, quantize_four(wasm_f32x4_mul(two, step), least), 0);
+    }
+}
+
+/* Where the lines of each band begin, and the step with which they are quantized. */
+struct bands {
+    int     begin[SFBMAX + 1];
+    int     step[SFBMAX + 1];
+};
+
+static inline void
+set_bands(struct bands *bands, gr_info const *const gi, int count)
+{
+    int const by = gi->scalefac_scale + 1;
+    int     sfb, begin = 0;
+    for (sfb = 0; sfb < count; sfb++) {
+        bands->begin[sfb] = begin;
+        begin += gi->width[sfb];
+    }
+    if (gi->preflag) {
+        for (sfb = 0; sfb < count; sfb++)
+            bands->step[sfb] = gi->global_gain - ((gi->scalefac[sfb] + pretab[sfb]) << by);
+    }
+    else {
+        for (sfb = 0; sfb < count; sfb++)
+            bands->step[sfb] = gi->global_gain - (gi->scalefac[sfb] << by);
+    }
+    if (gi->block_type == SHORT_TYPE) {
+        for (sfb = 0; sfb < count; sfb++)
+            bands->step[sfb] -= gi->subblock_gain[gi->window[sfb]] * 8;
+    }
+}
+
+/*
+ * Sets a bit for each band: whether its step is what it was, and whether it is no smaller. The array before has room for
+ * one band less; what is read for that is of no use.
+ */
+static inline void
+compare_bands(int const *now, int const *before, int count, uint64_t *same, uint64_t *no_smaller)
+{
+    int     sfb;
+    *same = *no_smaller = 0;
+    for (sfb = 0; sfb < count; sfb += 4) {
+        v128_t const a = wasm_v128_load(&now[sfb]), b = wasm_v128_load(&before[sfb]);
+        v128_t const known = wasm_i32x4_gt(b, wasm_i32x4_const_splat(0));
+        *same |= (uint64_t) wasm_i32x4_bitmask(wasm_i32x4_eq(a, b)) << sfb;
+        *no_smaller |= (uint64_t) wasm_i32x4_bitmask(wasm_v128_and(known, wasm_i32x4_ge(a, b))) << sfb;
+    }
+}
+
+/*
+ * Quantizes the lines that may have changed since `prev_noise` was noted: with the gain of then, those of bands whose
+ * step has changed. Above where all were 0 or 1, they stay so if the step is no smaller. Bands that are treated alike are
+ * quantized at one go; the last is that of the highest line that is not zero.
+ */
+static void
+quantize_xrpow(const FLOAT * xp, int *pi, FLOAT istep, gr_info const *const cod_info,
+               calc_noise_data const *prev_noise)
+{
+    int const count = cod_info->block_type == SHORT_TYPE ? 39 : 22;
+    int const top = cod_info->max_nonzero_coeff, lines = top + 1;
+    int const reuse = prev_noise && cod_info->global_gain == prev_noise->global_gain;
+    int const count1 = prev_noise && (reuse || cod_info->block_type == NORM_TYPE) ? prev_noise->sfb_count1 : 0;
+    struct bands bands;
+    uint64_t same, ones, others;
+    int     sfb, next, last;
+
+    if (!reuse && count1 == 0) {
+        memset(&pi[top], 0, sizeof(int) * (576 - top));
+        quantize_lines_xrpow(lines, istep, xp, pi);
+        return;
+    }
+    set_bands(&bands, cod_info, count);
+    compare_bands(bands.step, prev_noise->step, count, &same, &ones);
+    for (last = count - 1; last > 0 && bands.begin[last] >= lines;)
+        last--;
+    same &= reuse ? (1ull << count) - 1 : 0;
+    if (~same & (1ull << count) - (1ull << last))
+        memset(&pi[top], 0, sizeof(int) * (576 - top));
+
+    ones &= ~same & (count1 > 0 ? (1ull << last) - 1 & ~0ull << count1 : 0);
+    others = ((2ull << last) - 1) & ~same & ~ones;
+    for (sfb = 0; sfb <= last; sfb = next) {
+        uint64_t const bit = 1ull << sfb;
+        uint64_t const alike = others & bit ? others : ones & bit ? ones : same;
+        int const from = bands.begin[sfb];
+        next = Min(last + 1, sfb + __builtin_ctzll(~(alike >> sfb)));
+        if (alike == same)
+            continue;
+        {
+            int const l = (next > last ? lines : bands.begin[next]) - from;
+            if (alike == others)
+                quantize_lines_xrpow(l, istep, xp + from, pi + from);
+            else
+                quantize_lines_xrpow_01(l, istep, xp + from, pi + from);
+        }
     }
 }
