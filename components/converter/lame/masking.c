@@ -120,9 +120,44 @@ add_near(v128_t m1, v128_t m2)
     return wasm_v128_bitselect(factor, larger, wasm_f32x4_gt(smaller, wasm_f32x4_const_splat(0)));
 }
 
+/* The masking of four partitions while it is added up. */
+struct maskees {
+    FLOAT const *s3;
+    int     b, masker;
+    /* Which maskers are far, then near, then far again. */
+    int     near, far, end;
+    v128_t  delta, sum;
+};
+
+/* What a masker adds to each of the four. */
+static inline v128_t
+masking_of(struct maskees *m, FLOAT const *eb, FLOAT const *weight)
+{
+    v128_t const x = wasm_f32x4_mul(wasm_f32x4_mul(wasm_v128_load(m->s3), wasm_v128_load32_splat(&eb[m->masker])),
+                                    wasm_v128_load32_splat(&weight[m->masker]));
+    m->s3 += 4;
+    m->masker++;
+    return x;
+}
+
+static inline void
+take_far(struct maskees *m, FLOAT const *eb, FLOAT const *weight)
+{
+    m->sum = add_far(m->sum, masking_of(m, eb, weight));
+}
+
+static inline void
+take_near(struct maskees *m, FLOAT const *eb, FLOAT const *weight)
+{
+    v128_t const distance = wasm_i32x4_sub(wasm_i32x4_splat(m->masker - m->b), wasm_i32x4_const(0, 1, 2, 3));
+    v128_t const x = masking_of(m, eb, weight);
+    m->sum = wasm_v128_bitselect(add_far(m->sum, x), add_near(m->sum, x),
+                                 wasm_i32x4_gt(wasm_i32x4_abs(distance), m->delta));
+}
+
 /*
  * The energies eb convolved with the spreading function, to masking; and to average the mean masking of those who reach
- * the partition.
+ * the partition. Each addition waits for a division in the one before, so two groups of four partitions take turns.
  */
 static void
 spread(PsyConst_CB2SB_t const *gd, FLOAT const *eb, unsigned char const *mask_idx, FLOAT * masking, FLOAT * average)
@@ -138,36 +173,47 @@ spread(PsyConst_CB2SB_t const *gd, FLOAT const *eb, unsigned char const *mask_id
         weight[kk] = tab[mask_idx[kk]];
         before[kk + 1] = before[kk] + mask_idx[kk];
     }
-    for (b = 0; b < npart; b += 4) {
-        int     deltas[4] = { 0, 0, 0, 0 };
-        int     from, to, near, far;
-        v128_t  delta, distance, ecb = wasm_f32x4_const_splat(0);
+    for (b = 0; b < npart; b += 8) {
+        struct maskees groups[2];
+        int     k;
+        for (k = 0; k < 2; k++) {
+            struct maskees *const m = &groups[k];
+            int     deltas[4] = { 0, 0, 0, 0 };
+            int     from = 0, to = -1;
 
-        reach_of_four((int (*)[2]) gd->s3ind, npart, b, &from, &to);
-        for (i = b; i < b + 4 && i < npart; i++) {
-            int const count = gd->s3ind[i][1] - gd->s3ind[i][0] + 1;
-            int const dd = before[gd->s3ind[i][1] + 1] - before[gd->s3ind[i][0]];
-            average[i] = tab[(1 + 2 * dd) / (2 * count)] * 0.5f;
-            deltas[i - b] = mask_add_delta(mask_idx[i]);
+            m->b = b + 4 * k;
+            if (m->b < npart)
+                reach_of_four((int (*)[2]) gd->s3ind, npart, m->b, &from, &to);
+            for (i = m->b; i < m->b + 4 && i < npart; i++) {
+                int const count = gd->s3ind[i][1] - gd->s3ind[i][0] + 1;
+                int const dd = before[gd->s3ind[i][1] + 1] - before[gd->s3ind[i][0]];
+                average[i] = tab[(1 + 2 * dd) / (2 * count)] * 0.5f;
+                deltas[i - m->b] = mask_add_delta(mask_idx[i]);
+            }
+            m->s3 = s3;
+            m->masker = from;
+            m->near = Min(to + 1, Max(from, m->b - 2));
+            m->far = Min(to + 1, m->b + 6);
+            m->end = to + 1;
+            m->delta = wasm_v128_load(deltas);
+            m->sum = wasm_f32x4_const_splat(0);
+            s3 += 4 * (to + 1 - from);
         }
-        delta = wasm_v128_load(deltas);
-        near = Max(from, b - 2);
-        far = Min(to + 1, b + 6);
-#define X wasm_f32x4_mul(wasm_f32x4_mul(wasm_v128_load(s3), wasm_v128_load32_splat(&eb[kk])), \
-                         wasm_v128_load32_splat(&weight[kk]))
-        for (kk = from; kk < near; kk++, s3 += 4)
-            ecb = add_far(ecb, X);
-        distance = wasm_i32x4_sub(wasm_i32x4_splat(kk - b), wasm_i32x4_const(0, 1, 2, 3));
-        for (; kk < far; kk++, s3 += 4) {
-            v128_t const x = X;
-            ecb = wasm_v128_bitselect(add_far(ecb, x), add_near(ecb, x),
-                                      wasm_i32x4_gt(wasm_i32x4_abs(distance), delta));
-            distance = wasm_i32x4_add(distance, wasm_i32x4_const_splat(1));
+#define TAKE(take, to) { \
+            while (groups[0].masker < groups[0].to && groups[1].masker < groups[1].to) { \
+                take(&groups[0], eb, weight); \
+                take(&groups[1], eb, weight); \
+            } \
+            for (k = 0; k < 2; k++) \
+                while (groups[k].masker < groups[k].to) \
+                    take(&groups[k], eb, weight); \
         }
-        for (; kk <= to; kk++, s3 += 4)
-            ecb = add_far(ecb, X);
-#undef X
-        wasm_v128_store(&masking[b], ecb);
+        TAKE(take_far, near)
+        TAKE(take_near, far)
+        TAKE(take_far, end)
+#undef TAKE
+        wasm_v128_store(&masking[b], groups[0].sum);
+        wasm_v128_store(&masking[b + 4], groups[1].sum);
     }
 }
 
