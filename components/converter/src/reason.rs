@@ -4,6 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// What to do with a file that others can read.
+const SAVE: &str = "Please save it as MP4, MP3 or WAV and upload that.";
+const ELSEWHERE: &str = "If it plays elsewhere, please save it there as MP4, MP3 or WAV and upload that.";
+
 /// A fault of the file: trying again does not help. `Display` is what the owner reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -44,14 +48,16 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("The file is empty."),
-            Self::NotMedia => f.write_str("The file is not a video or audio file we can read."),
-            Self::Damaged => f.write_str("The file is damaged: its content does not make sense as video or audio."),
+            Self::Empty => f.write_str("The file is empty. Please upload it again."),
+            Self::NotMedia => write!(f, "The file is not a video or audio file we can read. {ELSEWHERE}"),
+            Self::Damaged => {
+                write!(f, "The file is damaged: its content does not make sense as video or audio. {ELSEWHERE}")
+            }
             Self::EndsEarly => f.write_str(
                 "The file ends too early, so it cannot be played. Perhaps the upload or the recording was cut off; \
                  please upload the whole file.",
             ),
-            Self::NoAudio => f.write_str("The file has no audio track."),
+            Self::NoAudio => f.write_str("The file has no audio track, so there is no MP3."),
             Self::NoSuchTrack(1) => f.write_str("The file has no audio track of the number you chose: it has one."),
             Self::NoSuchTrack(tracks) => {
                 write!(f, "The file has no audio track of the number you chose: it has {tracks}.")
@@ -66,24 +72,30 @@ impl fmt::Display for Reason {
                 let (hours, minutes, seconds) = (end / 3600, end / 60 % 60, end % 60);
                 write!(f, "The start you chose is behind the sound's end, at {hours}:{minutes:02}:{seconds:02}.")
             }
-            Self::Unsupported(Some(codec)) => write!(f, "The file's audio track is {codec}, which we cannot read."),
-            Self::Unsupported(None) => f.write_str("The file's audio track is in a format we cannot read."),
-            Self::UnsupportedFile(kind) => write!(
-                f,
-                "We cannot read files of this kind: {kind}. Please save it as MP4, MP3 or WAV and upload that."
-            ),
-            Self::SilentTrack => f.write_str("The file's audio track has nothing in it."),
+            Self::Unsupported(Some(codec)) => {
+                write!(f, "The file's audio track is {codec}, which we cannot read. {SAVE}")
+            }
+            Self::Unsupported(None) => write!(f, "The file's audio track is in a format we cannot read. {SAVE}"),
+            Self::UnsupportedFile(kind) => write!(f, "We cannot read files of this kind: {kind}. {SAVE}"),
+            Self::SilentTrack => f.write_str("The file's audio track has nothing in it, so there is no MP3."),
             Self::TooLong(hours) => write!(
                 f,
                 "The file has more than {hours} hours of sound, which is the limit. You can convert a piece of it, by \
                  its start and end."
             ),
             Self::TooSlow(minutes) => {
-                write!(f, "The conversion took more than {minutes} minutes, which is the limit.")
+                write!(
+                    f,
+                    "The conversion took more than {minutes} minutes, which is the limit. You can convert a piece of \
+                     the file, by its start and end."
+                )
             }
             Self::Gone => f.write_str("The uploaded file is no longer there. Please upload it again."),
-            Self::Crashed => f.write_str("The file cannot be read: its content is damaged or very unusual."),
-            Self::GivenUp => f.write_str("The conversion was tried several times and never came to its end."),
+            Self::Crashed => write!(f, "The file cannot be read: its content is damaged or very unusual. {ELSEWHERE}"),
+            Self::GivenUp => f.write_str(
+                "The conversion was tried several times and never came to its end. Please upload the file again; if \
+                 that does not help, a piece of it, by its start and end, may be converted.",
+            ),
         }
     }
 }
@@ -138,6 +150,13 @@ impl fmt::Display for Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_can_read_is_to_be_saved_there() {
+        for reason in [Reason::NotMedia, Reason::Damaged, Reason::Crashed, Reason::Unsupported(Some("DTS"))] {
+            assert!(reason.to_string().ends_with(" as MP4, MP3 or WAV and upload that."), "{reason}");
+        }
+    }
 
     #[test]
     fn a_notice_says_how_much_is_missing_if_that_is_known() {

@@ -221,6 +221,26 @@ fn an_absurd_length_of_frames_is_refused() {
     }
 }
 
+/// A fragment of as many empty samples as can be said, in 60 bytes, for the sound and for tracks that nobody knows.
+#[test]
+fn claims_of_empty_samples_come_to_an_end() {
+    let options = "-f lavfi -i sine=d=1 -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof";
+    let mut file = made("a.mp4", options);
+    let index = file.windows(4).rposition(|four| four == b"mfra").expect("the index") - 4;
+    file.truncate(index);
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let boxed = |kind: &[u8; 4], body: &[u8]| [&(body.len() as u32 + 8).to_be_bytes(), &kind[..], body].concat();
+    let track = |number: u32| {
+        let tfhd = boxed(b"tfhd", &words(&[0x02_0018, number, 1024, 0]));
+        boxed(b"traf", &[tfhd, boxed(b"trun", &words(&[0, u32::MAX]))].concat())
+    };
+    let tracks: Vec<u8> = (1..=100).flat_map(track).collect();
+    file.extend(boxed(b"moof", &[boxed(b"mfhd", &words(&[0, 99])), tracks].concat()));
+    file.extend(boxed(b"mdat", b""));
+    let end = defused("claims.mp4", file);
+    assert!(matches!(end, End::Converted(_, true)) || end == too_long(), "{end:?}");
+}
+
 /// How many samples, how long, and how many to a chunk: numbers that the file has no room for.
 #[test]
 fn absurd_counts_in_mp4_come_to_an_end() {

@@ -126,7 +126,9 @@ fn ape(source: &mut (impl Read + Seek)) -> io::Result<Option<Patch>> {
 /// Pictures and texts in the tags of iTunes, whose content becomes free space.
 fn movie(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
     let end = source.seek(SeekFrom::End(0))?;
+    let whole = end;
     let (mut patches, mut left, mut sum) = (Vec::new(), 10 * MAX_STEPS, 0);
+    let mut left_of_fragments = left;
     // Parts of the file yet to be looked at: where they begin and end, and how deep they are.
     let mut parts = vec![(0_u64, end, 0)];
     while let Some((mut at, end, depth)) = parts.pop() {
@@ -138,6 +140,7 @@ fn movie(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
             let Some(Header { kind, body, next }) = edits::header(source, at, end)? else { break };
             let (size, within) = (next - at, next.min(end));
             match (depth, &kind) {
+                (0, b"moof") => patches.extend(claims(source, body, within, whole, &mut left_of_fragments)?),
                 (0, b"moov") | (1, b"trak" | b"udta") => parts.push((body, within, depth + 1)),
                 // With a version in front.
                 (0..=2, b"meta") => parts.push((body + 4, within, 3)),
@@ -152,6 +155,37 @@ fn movie(source: &mut (impl Read + Seek)) -> io::Result<Vec<Patch>> {
                     }
                 }
                 _ => {}
+            }
+            at = next;
+        }
+    }
+    Ok(patches)
+}
+
+/// Runs of more samples, in a fragment, than the file has bytes: they are of no size, and to count them takes long.
+fn claims(
+    source: &mut (impl Read + Seek),
+    start: u64,
+    end: u64,
+    whole: u64,
+    left: &mut usize,
+) -> io::Result<Vec<Patch>> {
+    /// Any of the fields that each sample may have.
+    const OWN_FIELDS: u32 = 0xf00;
+    let (mut patches, mut parts) = (Vec::new(), vec![(start, end)]);
+    while let Some((mut at, end)) = parts.pop() {
+        while at.saturating_add(8) <= end && *left > 0 {
+            *left -= 1;
+            let Some(Header { kind, body, next }) = edits::header(source, at, end)? else { break };
+            if &kind == b"traf" {
+                parts.push((body, next.min(end)));
+            } else if &kind == b"trun" {
+                let head = bytes_at(source, body, 8)?;
+                let plain = be32(&head, 0).is_some_and(|flags| flags & OWN_FIELDS == 0);
+                let count = u32::try_from(whole).ok().filter(|whole| be32(&head, 4) > Some(*whole));
+                if let Some(count) = count.filter(|_| plain) {
+                    patches.push(Patch { at: body + 4, bytes: count.to_be_bytes() });
+                }
             }
             at = next;
         }

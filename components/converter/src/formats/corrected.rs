@@ -9,6 +9,7 @@ use symphonia::core::audio::Channels;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known as codec;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
+use symphonia::core::codecs::video::VideoCodecParameters;
 use symphonia::core::errors::Result;
 use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
 use symphonia::core::formats::{
@@ -42,6 +43,9 @@ pub(super) fn movie(inner: Box<dyn FormatReader>, entries: &[Description]) -> Bo
         track.flags.set(TrackFlags::DEFAULT, entry.is_none_or(|entry| entry.enabled));
         if let Some(params) = entry.and_then(|entry| quicktime::parameters(&entry.stsd)) {
             track.codec_params = Some(CodecParameters::Audio(params));
+        }
+        if entry.is_some_and(|entry| quicktime::is_pictures(&entry.stsd)) {
+            track.codec_params = Some(CodecParameters::Video(VideoCodecParameters::default()));
         }
     }
     reader.look_at_first_packets();

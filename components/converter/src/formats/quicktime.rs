@@ -19,6 +19,11 @@ const UNKNOWN: [u8; 4] = *b"none";
 const PICTURES: [[u8; 4]; 9] =
     [*b"av01", *b"avc1", *b"dvh1", *b"dvhe", *b"hev1", *b"hvc1", *b"mp4v", *b"vp08", *b"vp09"];
 
+/// Whether a track's description, the body of a box `stsd`, is one that [`patches`] hides because it is of pictures.
+pub(super) fn is_pictures(stsd: &[u8]) -> bool {
+    array(stsd, 12).is_some_and(|kind| PICTURES.contains(&kind))
+}
+
 /// What has to be changed in a file for Symphonia to read it.
 pub(super) fn patches(entries: &[Description]) -> Vec<Patch> {
     let mut patches = Vec::new();
@@ -28,7 +33,7 @@ pub(super) fn patches(entries: &[Description]) -> Vec<Patch> {
         if be32(&entry.stsd, 4).is_some_and(|count| count > 1) {
             patch(entry.at.saturating_add(4), 1_u32.to_be_bytes());
         }
-        if array(&entry.stsd, 12).is_some_and(|kind| PICTURES.contains(&kind)) {
+        if is_pictures(&entry.stsd) {
             patch(entry.at.saturating_add(12), UNKNOWN);
         }
         if let Some(pcm) = Pcm::parse(&entry.stsd) {
