@@ -16,31 +16,58 @@
 
 #include "lanes.h"
 
-/* Of each partition, the sum, the maximum and the mean. */
+/* The sum of some lines and the greatest of them, while they are added up. */
+struct partition {
+    FLOAT const *lines;
+    int     left;
+    FLOAT   sum;
+    v128_t  most;
+};
+
+static inline void
+take_four(struct partition *p)
+{
+    v128_t const four = wasm_v128_load(p->lines);
+    p->sum = add_lanes(p->sum, four);
+    p->most = wasm_f32x4_pmax(p->most, four);
+    p->lines += 4;
+    p->left -= 4;
+}
+
+static inline void
+take_rest(struct partition *p)
+{
+    while (p->left >= 4)
+        take_four(p);
+    for (; p->left > 0; p->left--, p->lines++) {
+        p->sum += *p->lines;
+        p->most = wasm_f32x4_pmax(p->most, wasm_v128_load32_zero(p->lines));
+    }
+}
+
+/*
+ * Of each partition, the sum, the maximum and the mean. Each addition waits for the one before, so two partitions take
+ * turns.
+ */
 static void
 calc_energy(PsyConst_CB2SB_t const *l, FLOAT const *fftenergy, FLOAT * eb, FLOAT * max, FLOAT * avg)
 {
-    int     b;
+    int     b, i;
 
-    for (b = 0; b < l->npart; ++b) {
-        FLOAT   ebb = 0, m = 0;
-        int     n = l->numlines[b];
-        if (n >= 4) {
-            v128_t  most = wasm_f32x4_const_splat(0);
-            for (; n >= 4; n -= 4, fftenergy += 4) {
-                v128_t const four = wasm_v128_load(fftenergy);
-                ebb = add_lanes(ebb, four);
-                most = wasm_f32x4_pmax(most, four);
-            }
-            m = greatest_of(most);
+    for (b = 0; b < l->npart; b += 2) {
+        int const n = l->numlines[b], next = b + 1 < l->npart ? l->numlines[b + 1] : 0;
+        struct partition two[2] = { {fftenergy, n, 0}, {fftenergy + n, next, 0} };
+        while (two[0].left >= 4 && two[1].left >= 4) {
+            take_four(&two[0]);
+            take_four(&two[1]);
         }
-        for (; n > 0; n--, fftenergy++) {
-            ebb += *fftenergy;
-            m = Max(m, *fftenergy);
+        for (i = 0; i < 2 && b + i < l->npart; i++) {
+            take_rest(&two[i]);
+            eb[b + i] = two[i].sum;
+            max[b + i] = greatest_of(two[i].most);
+            avg[b + i] = two[i].sum * l->rnumlines[b + i];
         }
-        eb[b] = ebb;
-        max[b] = m;
-        avg[b] = ebb * l->rnumlines[b];
+        fftenergy += n + next;
     }
 }
 
