@@ -8,9 +8,10 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use tessera_capability::queue::{Broker, Delivery, Receipt, Verdict};
 use tessera_capability::{Error, Result};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use wasmtime::PoolConcurrencyLimitError;
 
 use crate::app::App;
@@ -56,7 +57,7 @@ impl Consumer {
         let running = TaskTracker::new();
         let cut_off = CancellationToken::new();
         let done = app.group(self.consume.group.as_str());
-        let work = Arc::new(Work { app, broker, done, consumer: self });
+        let work = Arc::new(Work { app, broker, done, serve: Handle::current(), consumer: self });
         let group = &work.consumer.consume.group;
         loop {
             let receive = async {
@@ -126,6 +127,8 @@ struct Work {
     broker: Arc<dyn Broker>,
     /// Where it counts what it did.
     done: Arc<stats::Group>,
+    /// The threads that serve.
+    serve: Handle,
     consumer: Consumer,
 }
 
@@ -155,15 +158,18 @@ impl Work {
     }
 
     /// Calls the consumer and tells the engine what came of it.
-    async fn work(&self, delivery: Delivery, cut_off: CancellationToken) -> Outcome {
+    async fn work(self: &Arc<Self>, delivery: Delivery, cut_off: CancellationToken) -> Outcome {
         let Delivery { receipt, id, queue, attempt, .. } = delivery.clone();
         let Consume { timeout, policy, .. } = &self.consumer.consume;
         let outcome = if attempt > policy.max_attempts {
             Outcome::Hopeless(format!("none of {} attempts came to an end", policy.max_attempts))
         } else {
+            // Where others want all cores, a delivery that computes may wait for its turn for longer than its lease lasts.
+            let (work, kept) = (Arc::clone(self), receipt.clone());
+            let lost = AbortOnDropHandle::new(self.serve.spawn(async move { work.keep(&kept).await }));
             tokio::select! {
                 outcome = self.call(*timeout, delivery) => outcome,
-                () = self.keep(&receipt) => Outcome::Lost,
+                Ok(()) = lost => Outcome::Lost,
                 () = cut_off.cancelled() => Outcome::Returned,
             }
         };
