@@ -130,21 +130,23 @@ impl User {
         page["jobs"].as_array().expect("a list").clone()
     }
 
-    /// Waits until a job is final.
+    /// Waits until a job is final, for as long as it moves: how long that takes is the machine's affair.
     pub(crate) async fn finished(&self, id: &str) -> Value {
-        eventually("the job is done or failed", async || {
-            let job = self.job(id).await;
+        let mut last = Value::Null;
+        loop {
+            let job = eventually("the job moves", async || {
+                let job = self.job(id).await;
+                (job != last).then_some(job)
+            })
+            .await;
             let progress = job["progress"].as_u64().expect("a number");
             match job["status"].as_str() {
-                Some("queued" | "converting") => {
-                    assert!(progress < 100, "{job}");
-                    None
-                }
-                Some("done" | "failed") => Some(job),
+                Some("queued" | "converting") => assert!(progress < 100, "{job}"),
+                Some("done" | "failed") => return job,
                 _ => panic!("no status: {job}"),
             }
-        })
-        .await
+            last = job;
+        }
     }
 
     /// Waits until a job is done.

@@ -180,6 +180,9 @@ async fn a_killed_server_is_unavailable_and_loses_nothing() {
                 acknowledged
             });
         }
+        // It is killed while they write, when some of it was acknowledged.
+        let begun = key(&format!("{round}/0/1"));
+        while eventually(|| store.get(&begun)).await.is_none() {}
         tokio::time::sleep(Duration::from_millis(200)).await;
         server.kill();
         let acknowledged = writers.join_all().await.concat();

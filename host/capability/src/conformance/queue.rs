@@ -154,7 +154,7 @@ pub(super) const WAIT: Duration = DEADLINE;
 /// A lease or delay that is to end.
 const SHORT: Duration = Duration::from_millis(300);
 /// A lease that is to hold until the next call, also on a slow machine.
-const MEDIUM: Duration = Duration::from_secs(2);
+const MEDIUM: Duration = Duration::from_secs(5);
 /// How long to look at what must not come.
 const QUIET: Duration = Duration::from_millis(150);
 
