@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a failed expectation is a failed test")]
 
 mod damaged;
+mod hearing;
 mod joints;
 mod kinds;
 mod odd;

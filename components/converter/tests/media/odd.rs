@@ -4,7 +4,7 @@ use std::fs;
 
 use converter::reason::Warning;
 
-use crate::kinds::{decode, reference, snr};
+use crate::hearing::{decode, reference, snr};
 use crate::workshop::{RATE, SECONDS, Workshop};
 
 struct Case {
