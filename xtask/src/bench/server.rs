@@ -111,15 +111,17 @@ impl Server {
         Ok(answer.get("id").and_then(Value::as_str).context("no id")?.to_owned())
     }
 
-    /// Waits until a job is done or failed, and answers which.
+    /// Waits by a job's events until it is done or failed, and answers which.
     pub(super) fn finished(&self, token: &str, id: &str) -> Result<String> {
         let deadline = Instant::now() + Duration::from_secs(600);
         while Instant::now() < deadline {
-            let job = ureq::get(format!("{}/jobs/{id}", self.url)).header("Authorization", format!("Bearer {token}"));
-            let job: Value = job.call()?.body_mut().read_json()?;
-            match job.get("status").and_then(Value::as_str) {
-                Some(status @ ("done" | "failed")) => return Ok(status.to_owned()),
-                _ => std::thread::sleep(Duration::from_millis(20)),
+            let events = ureq::get(format!("{}/jobs/{id}/events", self.url));
+            let events = events.header("Authorization", format!("Bearer {token}")).call()?;
+            // A stream may end before its job does, as it does for a browser, which then asks again.
+            for line in BufReader::new(events.into_body().into_reader()).lines().map_while(Result::ok) {
+                if let Some(status @ ("done" | "failed")) = line.strip_prefix("event: ") {
+                    return Ok(status.to_owned());
+                }
             }
         }
         bail!("the job did not end within 10 minutes")
