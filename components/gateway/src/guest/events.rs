@@ -18,8 +18,9 @@ use super::bindings::tessera::auth::tokens::Claims;
 use super::{Reply, download::refused, jobs};
 use crate::events;
 
-/// Between two looks at the record, in nanoseconds.
-const LOOK: u64 = 400_000_000;
+/// The shortest and the longest time between two looks at the record. Between them it is a hundredth of the time that
+/// the client has waited: so a short job's end is told at once, and a long one's is no later by its own measure.
+const LOOKS: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(400)];
 /// While a job is converted it is shown so often, even if nothing has changed.
 const SHOW: Duration = Duration::from_millis(900);
 /// While nothing is told the client hears a heartbeat so often.
@@ -57,7 +58,9 @@ pub(super) async fn events(user: &Claims, id: JobId) -> Result<Reply, Problem> {
 async fn follow(writer: &mut StreamWriter<u8>, id: JobId, mut seen: u64) {
     let (started, mut told) = (Instant::now(), Instant::now());
     while started.elapsed() < LONGEST {
-        monotonic_clock::wait_for(LOOK).await;
+        let [shortest, longest] = LOOKS;
+        let look = (started.elapsed() / 100).clamp(shortest, longest);
+        monotonic_clock::wait_for(look.as_nanos() as u64).await;
         let (text, is_last) = match jobs::get(id).await {
             Ok(None) => (events::deleted(id), true),
             Ok(Some((job, version)))
