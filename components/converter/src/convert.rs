@@ -91,9 +91,10 @@ impl Conversion {
         let longest = settings.longest;
         within(audio.announced_seconds().unwrap_or(0.0), &choices, longest)?;
         let (rate, channels) = (audio.rate(), audio.channels());
-        let shape = Shape::new(&choices, rate).leveled(settings.measured, &choices, rate, channels);
-        let piece = Piece::new(rate, shape.channels(channels), settings, span)?;
-        audio.skip_before(shape.start().saturating_add(piece.first_sample()));
+        let mut shape = Shape::new(&choices, rate).leveled(settings.measured, &choices, rate, channels);
+        let mut piece = Piece::new(rate, shape.channels(channels), settings, span)?;
+        let skipped = audio.skip_before(shape.start().saturating_add(piece.first_sample()));
+        piece.skip(shape.skip(skipped));
         let tags = audio.take_tags().or_named(file_name);
         Ok(Self { audio, shape, choices, longest, piece, tags, ended: false })
     }

@@ -3,6 +3,7 @@
 mod choice;
 mod errors;
 mod heard;
+mod jump;
 mod ticks;
 
 use std::io::SeekFrom;
@@ -28,6 +29,7 @@ use crate::track::Pick;
 use choice::choose;
 use errors::{is_end, unreadable};
 use heard::{Block, Heard};
+use jump::Steady;
 use ticks::{in_samples, seconds, to_samples};
 
 /// Sample rates that are believed; outside, the file is damaged or nothing for ears.
@@ -65,6 +67,8 @@ pub struct Audio {
     next_start: i64,
     /// What lies before, on the track's timeline, need not be decoded.
     skipped: i64,
+    /// Where the reader can go at once.
+    steady: Option<Steady>,
     /// Samples of the packet before.
     usual: usize,
     /// Where the packet before ended on the container's timeline, in samples.
@@ -116,6 +120,7 @@ impl Audio {
         let (track, decoder) = choose(&*format, &pick, &movie.languages)?;
         let tags = Tags::read(&mut *format, track.id, segment_title.as_deref());
         let container = format.format_info().format;
+        let steady = Steady::of(&movie, track.id);
         let edited = movie.tracks.into_iter().find(|edited| edited.id == track.id);
         // MP4 has no room for rates above 65,535 Hz. Until the decoder says it, the ticks of the track's times have to do.
         let ticks = edited.as_ref().map(|edited| edited.timescale).or(track.time_base.map(|base| base.denom.get()));
@@ -153,6 +158,7 @@ impl Audio {
             pending: None,
             next_start: -i64::from(priming.unwrap_or(0)),
             skipped: 0,
+            steady,
             usual: 0,
             last_end: 0,
             after_gap: false,
@@ -201,14 +207,6 @@ impl Audio {
     #[must_use]
     pub fn warning(&self) -> Option<Warning> {
         self.warning
-    }
-
-    /// Nobody listens to what lies before this sample of what is heard: it may be silence, but not shorter or longer.
-    pub fn skip_before(&mut self, sample: u64) {
-        // Only where the container tells for each packet where it lies and how long it is.
-        if matches!(self.heard, Heard::Ranges(_)) {
-            self.skipped = i64::try_from(sample).unwrap_or(i64::MAX);
-        }
     }
 
     /// How much of the sound is missing, in seconds, as far as the file says how much there should be; complete when

@@ -46,6 +46,8 @@ pub struct Description {
     pub enabled: bool,
     /// Where the size that all samples have lies in the file, and that size, unless they differ (`stsz`).
     pub size: Option<(u64, u32)>,
+    /// How many samples at the start have the same duration, and which (`stts`).
+    pub steady: Option<(u32, u32)>,
 }
 
 /// What was found in a file.
@@ -61,6 +63,8 @@ pub struct Movie {
     pub gapless: Option<Range<u64>>,
     /// Where the file should end, if a box reaches behind its end.
     pub cut: Option<u64>,
+    /// The tables of the samples are spread over the file (`mvex`).
+    pub fragmented: bool,
 }
 
 struct Entry {
@@ -86,6 +90,7 @@ struct Walk {
     tracks: Vec<Raw>,
     gapless: Option<Range<u64>>,
     cut: Option<u64>,
+    fragmented: bool,
 }
 
 /// Whether a file begins as QuickTime's did before there was a box for the type.
@@ -142,7 +147,8 @@ pub fn read(source: &mut (impl Read + Seek)) -> io::Result<Movie> {
     walk.children(source, 0, end, 0)?;
     let movie_timescale = walk.movie_timescale;
     let tracks = walk.tracks.iter().filter_map(|raw| played(raw, movie_timescale)).collect();
-    let mut movie = Movie { tracks, gapless: walk.gapless, cut: walk.cut, ..Movie::default() };
+    let Walk { gapless, cut, fragmented, .. } = walk;
+    let mut movie = Movie { tracks, gapless, cut, fragmented, ..Movie::default() };
     for raw in walk.tracks {
         movie.languages.extend(raw.language.map(|language| (raw.id, language)));
         movie.entries.push(Description { track: raw.id, ..raw.description });
@@ -195,6 +201,7 @@ impl Walk {
                 self.tracks.push(Raw::default());
                 self.children(source, body, end, depth + 1)?;
             }
+            (1, b"mvex") => self.fragmented = true,
             (1, b"mvhd") => self.movie_timescale = after_times(source)?,
             (2, b"tkhd") => {
                 let flags = u32_of(source)?;
@@ -226,6 +233,13 @@ impl Walk {
                 let _version = u32_of(source)?;
                 let size = u32_of(source)?;
                 self.with_track(|track| track.description.size = (size > 0).then_some((body.saturating_add(4), size)));
+            }
+            (5, b"stts") => {
+                let (_version, entries) = (u32_of(source)?, u32_of(source)?);
+                if entries > 0 {
+                    let steady = (u32_of(source)?, u32_of(source)?);
+                    self.with_track(|track| track.description.steady = Some(steady));
+                }
             }
             (3, b"elst") => {
                 let entries = entries(source, end)?;
@@ -359,10 +373,11 @@ mod tests {
     }
 
     fn movie(elst: &[i32]) -> Vec<u8> {
+        let minf = boxed(b"minf", &boxed(b"stbl", &boxed(b"stts", &words(&[0, 2, 90, 1024, 1, 500]))));
         let trak = [
             boxed(b"tkhd", &words(&[0, 0, 0, 7])),
             boxed(b"edts", &boxed(b"elst", &words(elst))),
-            boxed(b"mdia", &boxed(b"mdhd", &words(&[0, 0, 0, 44_100]))),
+            boxed(b"mdia", &[boxed(b"mdhd", &words(&[0, 0, 0, 44_100])), minf].concat()),
         ]
         .concat();
         let moov = [boxed(b"mvhd", &words(&[0, 0, 0, 1000])), boxed(b"trak", &trak)].concat();
@@ -374,7 +389,8 @@ mod tests {
         let found = read(&mut Cursor::new(movie(&[0, 1, 2000, 1024, 0x1_0000])))?;
         let expected = Track { id: 7, timescale: 44_100, played: vec![1024..1024 + 88_200] };
         assert_eq!(found.tracks, [expected]);
-        assert_eq!(found.cut, None);
+        assert_eq!((found.cut, found.fragmented), (None, false));
+        assert_eq!(found.entries.first().and_then(|entry| entry.steady), Some((90, 1024)));
         Ok(())
     }
 

@@ -77,6 +77,11 @@ impl Piece {
         &self.mp3
     }
 
+    /// So many samples of the track are left out, all before [`Piece::first_sample`].
+    pub fn skip(&mut self, samples: u64) {
+        self.seen = self.seen.saturating_add(samples);
+    }
+
     /// Takes the track's next samples, one plane per channel, and appends what is ready of the span to `out`.
     ///
     /// # Errors

@@ -33,6 +33,14 @@ pub struct Made {
     pub warning: Option<Notice>,
 }
 
+impl Made {
+    /// True if the track ended before the span did.
+    fn is_short_of(&self, span: Span) -> bool {
+        let Converted { part, samples, .. } = &self.converted;
+        samples.is_some() && span.to.is_some_and(|to| part.frames < to.saturating_sub(span.from))
+    }
+}
+
 impl Plan {
     /// Up to `most` parts of a sound of so many frames and seconds; none if it is too short for two.
     #[must_use]
@@ -88,10 +96,16 @@ impl Plan {
         }
     }
 
-    /// All parts, once all are made.
+    /// What the MP3 consists of, once all parts are made.
+    ///
+    /// Each part is read by itself. Where one comes to the track's end too early, as a single pass would have, no other
+    /// follows it, though it may have found something behind the damage.
     #[must_use]
     pub fn complete(&self) -> Option<Vec<Made>> {
-        self.parts.iter().map(|part| part.made.clone()).collect()
+        let made = self.parts.iter().map(|part| Some((part.span, part.made.clone()?)));
+        let made: Vec<(Span, Made)> = made.collect::<Option<_>>()?;
+        let ends = made.iter().position(|(span, made)| made.is_short_of(*span));
+        Some(made.into_iter().map(|(_, made)| made).take(ends.map_or(usize::MAX, |index| index + 1)).collect())
     }
 }
 
@@ -142,6 +156,25 @@ mod tests {
         plan.write(&mut job)?;
         assert_eq!(job.plan, None);
         Ok(())
+    }
+
+    #[test]
+    fn what_lies_behind_an_early_end_is_left_out() {
+        let mut plan = Plan::share(30_000, 900.0, 3).expect("three parts");
+        let ended = |frames, samples| {
+            let mut made = made();
+            made.converted.part.frames = frames;
+            made.converted.samples = samples;
+            made
+        };
+        plan.make(0, ended(10_000, None));
+        plan.make(2, ended(12_000, Some(9_000_000)));
+        for (second, parts) in [(ended(10_000, None), 3), (ended(10_000, Some(1)), 3), (ended(9999, Some(1)), 2)] {
+            assert_eq!(plan.complete().map(|parts| parts.len()), None);
+            let mut plan = plan.clone();
+            plan.make(1, second);
+            assert_eq!(plan.complete().map(|parts| parts.len()), Some(parts));
+        }
     }
 
     #[test]

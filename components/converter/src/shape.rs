@@ -62,6 +62,13 @@ impl Shape {
         self.position
     }
 
+    /// So many samples are left out before the next block. Answers how many of them the piece that is wanted has.
+    pub fn skip(&mut self, samples: u64) -> u64 {
+        let before = self.position;
+        self.position = before.saturating_add(samples);
+        self.position.min(self.end).saturating_sub(before.max(self.start))
+    }
+
     /// One block: equally long planes, one per channel. May come out empty.
     #[must_use]
     pub fn apply(&mut self, mut planes: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
@@ -119,6 +126,15 @@ mod tests {
             heard.extend(shape.apply(ramp(block * 4, 4))[1].clone());
         }
         assert_eq!(heard, [-5.0, -6.0, -7.0, -8.0, -9.0, -10.0, -11.0]);
+    }
+
+    #[test]
+    fn what_is_left_out_counts() {
+        let choices = Choices { start: Some(0.5), end: Some(1.2), ..Choices::default() };
+        let mut shape = Shape::new(&choices, 10);
+        assert_eq!((shape.skip(4), shape.skip(4), shape.seen()), (0, 3, 8));
+        assert_eq!(shape.apply(ramp(8, 2))[0], [8.0, 9.0]);
+        assert_eq!((shape.skip(10), shape.is_complete()), (2, true));
     }
 
     #[test]

@@ -177,11 +177,13 @@ fn mutated(case: u64, files: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
 
 /// What became of a file, or what is wrong.
 fn run(name: &str, bytes: Vec<u8>) -> Result<bool, String> {
+    // Half of them as if somebody else made the first part.
+    let from = if bytes.len().is_multiple_of(2) { 0 } else { 22_000 };
     let mut audio = match Audio::open(Source::new(bytes), name) {
         Ok(audio) => audio,
         Err(_) => return Ok(false),
     };
-    let (mut samples, rate) = (0_u64, u64::from(audio.rate()));
+    let (mut samples, rate) = (audio.skip_before(from), u64::from(audio.rate()));
     while let Some(planes) = audio.next_block() {
         samples += planes.first().map_or(0, Vec::len) as u64;
         if samples > MAX_SECONDS * rate {

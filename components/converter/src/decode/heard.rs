@@ -33,6 +33,17 @@ pub(super) enum Heard {
 }
 
 impl Heard {
+    /// How much is heard between two places of the timeline.
+    pub(super) fn count(&self, from: i64, to: i64) -> u64 {
+        let (from, to) = (u64::try_from(from).unwrap_or(0), u64::try_from(to).unwrap_or(0));
+        match self {
+            Heard::All | Heard::Positive => to.saturating_sub(from),
+            Heard::Ranges(ranges) => {
+                ranges.iter().map(|range| range.end.min(to).saturating_sub(range.start.max(from))).sum()
+            }
+        }
+    }
+
     /// Cuts off what is not to be heard of a block.
     pub(super) fn cut(&self, block: Block, last: bool, rate: u32) -> Vec<Vec<f32>> {
         let frames = block.frames() as u64;
@@ -88,6 +99,7 @@ mod tests {
         assert_eq!(kept(&rule, block(5, 3, None), false), [0.0, 1.0, 2.0]);
         assert_eq!(kept(&rule, block(8, 10, None), false), [0.0, 1.0, 4.0]);
         assert_eq!(kept(&rule, block(-3, 8, None), false), [7.0]);
+        assert_eq!((rule.count(-3, 5), rule.count(5, 100), rule.count(10, 12)), (1, 6, 0));
     }
 
     #[test]

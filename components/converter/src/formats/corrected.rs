@@ -114,8 +114,10 @@ impl FormatReader for Corrected {
     }
 
     fn seek(&mut self, mode: SeekMode, to: SeekTo) -> Result<SeekedTo> {
+        // If it fails, what is held is still to come.
+        let sought = self.inner.seek(mode, to)?;
         self.held.clear();
-        self.inner.seek(mode, to)
+        Ok(sought)
     }
 
     fn tracks(&self) -> &[Track] {

@@ -5,6 +5,7 @@
 mod damaged;
 mod hearing;
 mod joints;
+mod jumps;
 mod kinds;
 mod odd;
 mod tags;
