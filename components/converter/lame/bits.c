@@ -1,7 +1,7 @@
 /*
  * Bits written many at a time.
  *
- * In place of, in bitstream.c: putbits2 Huffmancode
+ * In place of, in bitstream.c: putbits2
  *
  * Derived from LAME 3.100 (libmp3lame/bitstream.c):
  * Copyright (c) 1999-2000 Mark Taylor, 1999-2005 Takehiro Tominaga, 2000-2002 Robert Hegemann, Gabriel Bouvigne
@@ -62,68 +62,4 @@ putbits2(lame_internal_flags * gfc, int val, int j)
         bs->buf[bs->buf_byte_idx] |= ((val >> j) << bs->buf_bit_idx);
         bs->totbit += k;
     }
-}
-
-static int
-Huffmancode(lame_internal_flags * const gfc, const unsigned int tableindex,
-            int start, int end, gr_info const *gi)
-{
-    struct huffcodetab const *const h = &ht[tableindex];
-    unsigned int const linbits = h->xlen;
-    int     i, bits = 0;
-
-    if (!tableindex)
-        return bits;
-
-    for (i = start; i < end; i += 2) {
-        int16_t  cbits = 0;
-        uint16_t xbits = 0;
-        unsigned int xlen = h->xlen;
-        unsigned int ext = 0;
-        unsigned int x1 = gi->l3_enc[i];
-        unsigned int x2 = gi->l3_enc[i + 1];
-
-        if (x1 != 0u) {
-            if (gi->xr[i] < 0.0f)
-                ext++;
-            cbits--;
-        }
-
-        if (tableindex > 15u) {
-            /* use ESC-words */
-            if (x1 >= 15u) {
-                uint16_t const linbits_x1 = x1 - 15u;
-                ext |= linbits_x1 << 1u;
-                xbits = linbits;
-                x1 = 15u;
-            }
-
-            if (x2 >= 15u) {
-                uint16_t const linbits_x2 = x2 - 15u;
-                ext <<= linbits;
-                ext |= linbits_x2;
-                xbits += linbits;
-                x2 = 15u;
-            }
-            xlen = 16;
-        }
-
-        if (x2 != 0u) {
-            ext <<= 1;
-            if (gi->xr[i + 1] < 0.0f)
-                ext++;
-            cbits--;
-        }
-
-        x1 = x1 * xlen + x2;
-        xbits -= cbits;
-        cbits += h->hlen[x1];
-
-        if (!put_at_once(gfc, (uint64_t) h->table[x1] << xbits | ext, cbits + xbits)) {
-            putbits2(gfc, h->table[x1], cbits);
-            putbits2(gfc, (int)ext, xbits);
-        }
-        bits += cbits + xbits;
-    }
-    return bits;
 }
