@@ -1,7 +1,7 @@
 /*
- * Masking thresholds with SIMD: four partitions at a time.
+ * Masking thresholds with SIMD: left, right, mid and side side by side.
  *
- * In place of, in psymodel.c: init_s3_values vbrpsy_compute_masking_l vbrpsy_compute_masking_s
+ * In place of, in psymodel.c: init_s3_values calc_mask_index_l vbrpsy_calc_mask_index_s vbrpsy_compute_masking_l vbrpsy_compute_masking_s
  *
  * Derived from LAME 3.100 (libmp3lame/psymodel.c):
  * Copyright (c) 1999-2000 Mark Taylor, 2001-2002 Naoki Shibata, 2000-2003 Takehiro Tominaga,
@@ -14,7 +14,7 @@
  * for more details.
  */
 
-#include <wasm_simd128.h>
+#include "lanes.h"
 
 #ifndef USE_FAST_LOG
 #error "the steps below are those of fast_log2"
@@ -96,9 +96,10 @@ add_far(v128_t m1, v128_t m2)
 /*
  * Maskings added where they are near: the sum, and more if they are much alike. In LAME the factor's index in a table
  * is (int)(16 * log10(ratio)), by `fast_log2`; the ratios below are the least ones that `fast_log2` gives each index.
+ * Some are not near after all.
  */
 static inline v128_t
-add_near(v128_t m1, v128_t m2)
+add_near(v128_t m1, v128_t m2, v128_t near)
 {
     static const struct {
         float   ratio, factor;
@@ -110,6 +111,7 @@ add_near(v128_t m1, v128_t m2)
     v128_t const sum = wasm_f32x4_add(m1, m2);
     v128_t const larger = wasm_f32x4_pmax(m1, m2), smaller = wasm_f32x4_pmin(m1, m2);
     v128_t const ratio = wasm_f32x4_div(larger, smaller);
+    v128_t const far = wasm_v128_bitselect(sum, larger, wasm_f32x4_lt(ratio, wasm_f32x4_splat(ma_max_i2)));
     v128_t  factor = wasm_f32x4_splat(1.33352 * 1.33352);
 #define STEP(i) factor = wasm_v128_bitselect(wasm_f32x4_splat(steps[i].factor), factor, \
                                              wasm_f32x4_ge(ratio, wasm_f32x4_splat(steps[i].ratio)))
@@ -117,103 +119,133 @@ add_near(v128_t m1, v128_t m2)
 #undef STEP
     factor = wasm_v128_bitselect(sum, wasm_f32x4_mul(sum, factor),
                                  wasm_f32x4_ge(ratio, wasm_f32x4_splat(ma_max_i1)));
-    return wasm_v128_bitselect(factor, larger, wasm_f32x4_gt(smaller, wasm_f32x4_const_splat(0)));
+    factor = wasm_v128_bitselect(factor, larger, wasm_f32x4_gt(smaller, wasm_f32x4_const_splat(0)));
+    return wasm_v128_bitselect(factor, far, near);
 }
 
-/* The masking of four partitions while it is added up. */
-struct maskees {
-    FLOAT const *s3;
-    int     b, masker;
-    /* Which maskers are far, then near, then far again. */
-    int     near, far, end;
-    v128_t  delta, sum;
+/* How tonal the partitions are, and what follows from it. */
+struct tonality {
+    v128_t  index[CBANDS], weight[CBANDS];
+    /* By what the masking of those who reach the partition is multiplied. */
+    v128_t  average[CBANDS];
 };
 
-/* What a masker adds to each of the four. */
+/* The table `tab`. */
 static inline v128_t
-masking_of(struct maskees *m, FLOAT const *eb, FLOAT const *weight)
+tab_of(v128_t index)
 {
-    v128_t const x = wasm_f32x4_mul(wasm_f32x4_mul(wasm_v128_load(m->s3), wasm_v128_load32_splat(&eb[m->masker])),
-                                    wasm_v128_load32_splat(&weight[m->masker]));
-    m->s3 += 4;
-    m->masker++;
+    v128_t  x = wasm_f32x4_splat(tab[0]);
+#define STEP(i) x = wasm_v128_bitselect(wasm_f32x4_splat(tab[i]), x, \
+                                        wasm_i32x4_gt(index, wasm_i32x4_const_splat((i) - 1)))
+    STEP(1); STEP(2); STEP(7); STEP(8);
+#undef STEP
     return x;
 }
 
-static inline void
-take_far(struct maskees *m, FLOAT const *eb, FLOAT const *weight)
+static __attribute__((noinline)) void
+measure_tonality(PsyConst_CB2SB_t const *gd, struct partitions const *p, struct tonality *t)
 {
-    m->sum = add_far(m->sum, masking_of(m, eb, weight));
-}
+    v128_t const none = wasm_f32x4_const_splat(0);
+    v128_t const last_tab_entry = wasm_i32x4_splat(dimension_of(tab) - 1);
+    int const npart = gd->npart;
+    v128_t  before[CBANDS + 1];
+    int     b;
 
-static inline void
-take_near(struct maskees *m, FLOAT const *eb, FLOAT const *weight)
-{
-    v128_t const distance = wasm_i32x4_sub(wasm_i32x4_splat(m->masker - m->b), wasm_i32x4_const(0, 1, 2, 3));
-    v128_t const x = masking_of(m, eb, weight);
-    m->sum = wasm_v128_bitselect(add_far(m->sum, x), add_near(m->sum, x),
-                                 wasm_i32x4_gt(wasm_i32x4_abs(distance), m->delta));
+    before[0] = none;
+    for (b = 0; b < npart; b++) {
+        int const first = b == 0, last = b == npart - 1;
+        int const lines = (first ? 0 : gd->numlines[b - 1]) + gd->numlines[b] + (last ? 0 : gd->numlines[b + 1]) - 1;
+        v128_t const times = wasm_f32x4_splat(first || last ? 2.0f : 3.0f);
+        v128_t  a = p->avg[b], m = p->max[b], x;
+        if (!first) {
+            a = wasm_f32x4_add(p->avg[b - 1], a);
+            m = wasm_f32x4_pmax(p->max[b - 1], m);
+        }
+        if (!last) {
+            a = wasm_f32x4_add(a, p->avg[b + 1]);
+            m = wasm_f32x4_pmax(m, p->max[b + 1]);
+        }
+        x = wasm_f32x4_mul(wasm_f32x4_const_splat(20), wasm_f32x4_sub(wasm_f32x4_mul(m, times), a));
+        x = wasm_f32x4_div(x, wasm_f32x4_mul(a, wasm_f32x4_splat(lines)));
+        x = wasm_i32x4_min(wasm_i32x4_trunc_sat_f32x4(x), last_tab_entry);
+        x = wasm_v128_and(x, wasm_f32x4_gt(a, none));
+        t->index[b] = x;
+        t->weight[b] = tab_of(x);
+        before[b + 1] = wasm_i32x4_add(before[b], x);
+    }
+    for (b = 0; b < npart; b++) {
+        int const from = gd->s3ind[b][0], to = gd->s3ind[b][1] + 1;
+        v128_t const dd = wasm_i32x4_sub(before[to], before[from]);
+        v128_t const twice = wasm_i32x4_add(wasm_i32x4_add(dd, dd), wasm_i32x4_const_splat(1));
+        /* Divided by twice their number. No quotient of an odd and a small even number is near the next integer. */
+        v128_t const mean = wasm_i32x4_trunc_sat_f32x4(
+                wasm_f32x4_mul(wasm_f32x4_convert_i32x4(twice), wasm_f32x4_splat(0.5f / (to - from))));
+        t->average[b] = wasm_f32x4_mul(tab_of(mean), wasm_f32x4_const_splat(0.5f));
+    }
 }
 
 /*
- * The energies eb convolved with the spreading function, to masking; and to average the mean masking of those who reach
- * the partition. Each addition waits for a division in the one before, so two groups of four partitions take turns.
+ * The energies convolved with the spreading function, to masking. Each addition waits for a division in the one before,
+ * so four partitions take turns.
  */
-static void
-spread(PsyConst_CB2SB_t const *gd, FLOAT const *eb, unsigned char const *mask_idx, FLOAT * masking, FLOAT * average)
+static __attribute__((noinline)) void
+spread(PsyConst_CB2SB_t const *gd, v128_t const *eb, struct tonality const *t, v128_t * masking)
 {
     int const npart = gd->npart;
     FLOAT const *s3 = gd->s3;
-    FLOAT   weight[CBANDS];
-    int     before[CBANDS + 1];
-    int     b, i, kk;
+    int     b;
 
-    before[0] = 0;
-    for (kk = 0; kk < npart; kk++) {
-        weight[kk] = tab[mask_idx[kk]];
-        before[kk + 1] = before[kk] + mask_idx[kk];
-    }
-    for (b = 0; b < npart; b += 8) {
-        struct maskees groups[2];
-        int     k;
-        for (k = 0; k < 2; k++) {
-            struct maskees *const m = &groups[k];
-            int     deltas[4] = { 0, 0, 0, 0 };
-            int     from = 0, to = -1;
+    for (b = 0; b < npart; b += 4) {
+        v128_t  m[4], near[4][3];
+        int     i, from, to, masker;
 
-            m->b = b + 4 * k;
-            if (m->b < npart)
-                reach_of_four((int (*)[2]) gd->s3ind, npart, m->b, &from, &to);
-            for (i = m->b; i < m->b + 4 && i < npart; i++) {
-                int const count = gd->s3ind[i][1] - gd->s3ind[i][0] + 1;
-                int const dd = before[gd->s3ind[i][1] + 1] - before[gd->s3ind[i][0]];
-                average[i] = tab[(1 + 2 * dd) / (2 * count)] * 0.5f;
-                deltas[i - m->b] = mask_add_delta(mask_idx[i]);
-            }
-            m->s3 = s3;
-            m->masker = from;
-            m->near = Min(to + 1, Max(from, m->b - 2));
-            m->far = Min(to + 1, m->b + 6);
-            m->end = to + 1;
-            m->delta = wasm_v128_load(deltas);
-            m->sum = wasm_f32x4_const_splat(0);
-            s3 += 4 * (to + 1 - from);
+        reach_of_four((int (*)[2]) gd->s3ind, npart, b, &from, &to);
+#pragma clang loop unroll(full)
+        for (i = 0; i < 4; i++) {
+            /* How far is near: mask_add_delta(index). */
+            near[i][0] = wasm_i32x4_lt(t->index[b + i], wasm_i32x4_const_splat(8));
+            near[i][1] = wasm_i32x4_lt(t->index[b + i], wasm_i32x4_const_splat(6));
+            near[i][2] = wasm_i32x4_lt(t->index[b + i], wasm_i32x4_const_splat(3));
+            m[i] = wasm_f32x4_const_splat(0);
         }
-#define TAKE(take, to) { \
-            while (groups[0].masker < groups[0].to && groups[1].masker < groups[1].to) { \
-                take(&groups[0], eb, weight); \
-                take(&groups[1], eb, weight); \
-            } \
-            for (k = 0; k < 2; k++) \
-                while (groups[k].masker < groups[k].to) \
-                    take(&groups[k], eb, weight); \
+#define MASKING(i) wasm_f32x4_mul(wasm_f32x4_mul(wasm_v128_load32_splat(&s3[i]), eb[masker]), t->weight[masker])
+#define FAR { \
+            m[0] = add_far(m[0], MASKING(0)); \
+            m[1] = add_far(m[1], MASKING(1)); \
+            m[2] = add_far(m[2], MASKING(2)); \
+            m[3] = add_far(m[3], MASKING(3)); \
+            s3 += 4; \
         }
-        TAKE(take_far, near)
-        TAKE(take_near, far)
-        TAKE(take_far, end)
-#undef TAKE
-        wasm_v128_store(&masking[b], groups[0].sum);
-        wasm_v128_store(&masking[b + 4], groups[1].sum);
+        for (masker = from; masker <= to && masker < b - 2; masker++)
+            FAR
+#define NEAR(i, distance) m[i] = (distance) > 2 ? add_far(m[i], MASKING(i)) \
+            : add_near(m[i], MASKING(i), near[i][(distance) > 2 ? 0 : (distance)])
+#define NEAR_FOUR(d0, d1, d2, d3) { \
+            NEAR(0, d0); NEAR(1, d1); NEAR(2, d2); NEAR(3, d3); \
+            s3 += 4; \
+        }
+#define AT(offset, d0, d1, d2, d3) \
+        masker = b + (offset); \
+        if (from <= masker && masker <= to) \
+            NEAR_FOUR(d0, d1, d2, d3)
+        AT(-2, 2, 3, 4, 5)
+        AT(-1, 1, 2, 3, 4)
+        AT(0, 0, 1, 2, 3)
+        AT(1, 1, 0, 1, 2)
+        AT(2, 2, 1, 0, 1)
+        AT(3, 3, 2, 1, 0)
+        AT(4, 4, 3, 2, 1)
+        AT(5, 5, 4, 3, 2)
+#undef AT
+#undef NEAR_FOUR
+#undef NEAR
+        for (masker = Max(from, b + 6); masker <= to; masker++)
+            FAR
+#undef FAR
+#undef MASKING
+#pragma clang loop unroll(full)
+        for (i = 0; i < 4; i++)
+            masking[b + i] = m[i];
     }
 }
 
@@ -221,88 +253,83 @@ spread(PsyConst_CB2SB_t const *gd, FLOAT const *eb, unsigned char const *mask_id
  * The threshold of a partition is no higher than its masking, than what its loudest line allows (otherwise tonal sounds
  * are distorted), and than its energy.
  */
-static inline FLOAT
-limited(PsyConst_CB2SB_t const *gd, int b, FLOAT thr, FLOAT max, FLOAT average, FLOAT eb, FLOAT lower)
+static inline v128_t
+limited(PsyConst_CB2SB_t const *gd, int b, v128_t thr, struct partitions const *p, struct tonality const *t, FLOAT lower)
 {
     FLOAT const masking_lower = gd->masking_lower[b] * lower;
-    FLOAT   x = max;
-    x *= gd->minval[b];
-    x *= average;
-    thr = thr > x ? x : thr;
-    thr = masking_lower > 1 ? thr * masking_lower : thr;
-    thr = thr > eb ? eb : thr;
-    return masking_lower < 1 ? thr * masking_lower : thr;
+    v128_t const x = wasm_f32x4_mul(wasm_f32x4_mul(p->max[b], wasm_v128_load32_splat(&gd->minval[b])), t->average[b]);
+    thr = wasm_f32x4_pmin(thr, x);
+    thr = wasm_f32x4_mul(thr, wasm_f32x4_splat(masking_lower > 1 ? masking_lower : 1.0f));
+    thr = wasm_f32x4_pmin(thr, p->eb[b]);
+    return wasm_f32x4_mul(thr, wasm_f32x4_splat(masking_lower < 1 ? masking_lower : 1.0f));
 }
 
-static void
-vbrpsy_compute_masking_l(lame_internal_flags * gfc, const FLOAT fftenergy[HBLKSIZE],
-                         FLOAT eb_l[CBANDS], FLOAT thr[CBANDS], int chn)
+/* a * NS_PREECHO_ATT2, in double precision. */
+static inline v128_t
+attenuated(v128_t a)
 {
-    PsyStateVar_t *const psv = &gfc->sv_psy;
-    PsyConst_CB2SB_t const *const gdl = &gfc->cd_psy->l;
-    FLOAT const lower = gfc->sv_qnt.masking_lower;
-    int const old = psv->blocktype_old[chn & 0x01];
-    FLOAT   max[CBANDS], avg[CBANDS], average[CBANDS], masking[CBANDS];
-    unsigned char mask_idx_l[CBANDS + 2];
-    int     b;
-
-    calc_energy(gdl, fftenergy, eb_l, max, avg);
-    calc_mask_index_l(gfc, max, avg, mask_idx_l);
-    spread(gdl, eb_l, mask_idx_l, masking, average);
-
-    for (b = 0; b < gdl->npart; b++) {
-        FLOAT const ecb = masking[b] * average[b];
-        FLOAT const limit_1 = rpelev * psv->nb_l1[chn][b];
-        FLOAT const limit_2 = rpelev2 * psv->nb_l2[chn][b];
-        FLOAT   t;
-
-        if (old == SHORT_TYPE) {
-            if (limit_1 > 0)
-                t = Min(ecb, limit_1);
-            else
-                t = Min(ecb, eb_l[b] * NS_PREECHO_ATT2);
-        }
-        else {
-            FLOAT const first = limit_1 <= 0 ? ecb : limit_1;
-            FLOAT const second = limit_2 <= 0 ? ecb : limit_2;
-            FLOAT const limit = old == NORM_TYPE ? Min(first, second) : first;
-            t = Min(ecb, limit);
-        }
-        psv->nb_l2[chn][b] = psv->nb_l1[chn][b];
-        psv->nb_l1[chn][b] = ecb;
-        thr[b] = limited(gdl, b, t, max[b], average[b], eb_l[b], lower);
-    }
-    for (; b < CBANDS; ++b) {
-        eb_l[b] = 0;
-        thr[b] = 0;
-    }
+    v128_t const by = wasm_f64x2_const_splat(NS_PREECHO_ATT2), high = wasm_i64x2_shuffle(a, a, 1, 0);
+    v128_t const x = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(a), by));
+    v128_t const y = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(high), by));
+    return wasm_i64x2_shuffle(x, y, 0, 2);
 }
 
-static void
-vbrpsy_compute_masking_s(lame_internal_flags * gfc, const FLOAT(*fftenergy_s)[HBLKSIZE_s],
-                         FLOAT * eb, FLOAT * thr, int chn, int sblock)
+/* The lanes of the channels of which the block before was of a type; mid and side go with left and right. */
+static inline v128_t
+of_type(PsyStateVar_t const *psv, int type)
+{
+    int const l = -(psv->blocktype_old[0] == type), r = -(psv->blocktype_old[1] == type);
+    return wasm_i32x4_make(l, r, l, r);
+}
+
+/* The thresholds of long blocks. The state before lies partition by partition: v128_t[CBANDS] instead of [4][CBANDS]. */
+static __attribute__((noinline)) void
+thresholds_l(lame_internal_flags * gfc, struct partitions const *p, v128_t *thr)
 {
     PsyStateVar_t *const psv = &gfc->sv_psy;
-    PsyConst_CB2SB_t const *const gds = &gfc->cd_psy->s;
+    PsyConst_CB2SB_t const *const gd = &gfc->cd_psy->l;
     FLOAT const lower = gfc->sv_qnt.masking_lower;
-    FLOAT   max[CBANDS], avg[CBANDS], average[CBANDS], masking[CBANDS];
-    unsigned char mask_idx_s[CBANDS];
+    v128_t const was_short = of_type(psv, SHORT_TYPE), was_norm = of_type(psv, NORM_TYPE);
+    v128_t const none = wasm_f32x4_const_splat(0);
+    struct tonality t;
+    v128_t  masking[CBANDS];
     int     b;
 
-    memset(max, 0, sizeof(max));
-    memset(avg, 0, sizeof(avg));
-    calc_energy(gds, fftenergy_s[sblock], eb, max, avg);
-    vbrpsy_calc_mask_index_s(gfc, max, avg, mask_idx_s);
-    spread(gds, eb, mask_idx_s, masking, average);
+    measure_tonality(gd, p, &t);
+    spread(gd, p->eb, &t, masking);
+    for (b = 0; b < gd->npart; b++) {
+        FLOAT *const nb_1 = &psv->nb_l1[0][4 * b], *const nb_2 = &psv->nb_l2[0][4 * b];
+        v128_t const ecb = wasm_f32x4_mul(masking[b], t.average[b]), before = wasm_v128_load(nb_1);
+        v128_t const limit_1 = wasm_f32x4_mul(before, wasm_f32x4_const_splat(rpelev));
+        v128_t const limit_2 = wasm_f32x4_mul(wasm_v128_load(nb_2), wasm_f32x4_const_splat(rpelev2));
+        v128_t const unlimited_1 = wasm_f32x4_le(limit_1, none), unlimited_2 = wasm_f32x4_le(limit_2, none);
+        v128_t const first = wasm_v128_bitselect(ecb, limit_1, unlimited_1);
+        v128_t const second = wasm_v128_bitselect(ecb, limit_2, unlimited_2);
+        v128_t  limit = wasm_v128_bitselect(wasm_f32x4_pmin(first, second), first, was_norm);
+        if (wasm_v128_any_true(was_short))
+            limit = wasm_v128_bitselect(attenuated(p->eb[b]), limit, wasm_v128_and(was_short, unlimited_1));
+        wasm_v128_store(nb_2, before);
+        wasm_v128_store(nb_1, ecb);
+        thr[b] = limited(gd, b, wasm_f32x4_pmin(ecb, limit), p, &t, lower);
+    }
+    for (; b < CBANDS; ++b)
+        thr[b] = none;
+}
 
-    for (b = 0; b < gds->npart; b++) {
-        FLOAT const ecb = masking[b] * average[b];
-        psv->nb_s2[chn][b] = psv->nb_s1[chn][b];
-        psv->nb_s1[chn][b] = ecb;
-        thr[b] = limited(gds, b, ecb, max[b], average[b], eb[b], lower);
-    }
-    for (; b < CBANDS; ++b) {
-        eb[b] = 0;
-        thr[b] = 0;
-    }
+/* The thresholds of one short block. */
+static __attribute__((noinline)) void
+thresholds_s(lame_internal_flags * gfc, struct partitions const *p, v128_t *thr)
+{
+    PsyConst_CB2SB_t const *const gd = &gfc->cd_psy->s;
+    FLOAT const lower = gfc->sv_qnt.masking_lower;
+    struct tonality t;
+    v128_t  masking[CBANDS];
+    int     b;
+
+    measure_tonality(gd, p, &t);
+    spread(gd, p->eb, &t, masking);
+    for (b = 0; b < gd->npart; b++)
+        thr[b] = limited(gd, b, wasm_f32x4_mul(masking[b], t.average[b]), p, &t, lower);
+    for (; b < CBANDS; ++b)
+        thr[b] = wasm_f32x4_const_splat(0);
 }
