@@ -90,11 +90,11 @@ thresholds_of_ms(lame_internal_flags const *gfc, PsyConst_CB2SB_t const *gd, FLO
 
     for (b = 0; b < CBANDS; b += 4) {
         four[0] = eb[b], four[1] = eb[b + 1], four[2] = eb[b + 2], four[3] = eb[b + 3];
-        transpose(four);
+        transpose(&four[0], &four[1], &four[2], &four[3]);
         wasm_v128_store(&energies[2][b], four[2]);
         wasm_v128_store(&energies[3][b], four[3]);
         four[0] = thr[b], four[1] = thr[b + 1], four[2] = thr[b + 2], four[3] = thr[b + 3];
-        transpose(four);
+        transpose(&four[0], &four[1], &four[2], &four[3]);
         for (i = 0; i < 4; i++)
             wasm_v128_store(&thresholds[i][b], four[i]);
     }
@@ -103,7 +103,7 @@ thresholds_of_ms(lame_internal_flags const *gfc, PsyConst_CB2SB_t const *gd, FLO
     for (b = 0; b < CBANDS; b += 4) {
         for (i = 0; i < 4; i++)
             four[i] = wasm_v128_load(&thresholds[i][b]);
-        transpose(four);
+        transpose(&four[0], &four[1], &four[2], &four[3]);
         thr[b] = four[0], thr[b + 1] = four[1], thr[b + 2] = four[2], thr[b + 3] = four[3];
     }
 }

@@ -45,7 +45,7 @@ energies_of_four(FLOAT const *l, FLOAT const *r, int n, int n_chn, int j, v128_t
 #undef SQUARE
 #undef ENERGY
 #undef TIMES_HALF
-    transpose(e);
+    transpose(&e[0], &e[1], &e[2], &e[3]);
 }
 
 /* The energy of the first line. */

@@ -1,7 +1,7 @@
 /*
  * The filter bank with SIMD: four slots of 32 samples at a time.
  *
- * In place of, in newmdct.c: mdct_sub48
+ * In place of, in newmdct.c: window_subband
  *
  * Derived from LAME 3.100 (libmp3lame/newmdct.c): Copyright (c) 1999-2000 Takehiro Tominaga
  *
@@ -12,7 +12,7 @@
  * for more details.
  */
 
-#include <wasm_simd128.h>
+#include "lanes.h"
 
 /* A subband's samples of four slots. */
 typedef float four __attribute__((vector_size(16)));
@@ -39,21 +39,13 @@ ahead(const sample_t * x)
 static inline four
 back(const sample_t * x)
 {
-    v128_t const v = wasm_v128_load(x - 3);
-    return (four) wasm_i32x4_shuffle(v, v, 3, 2, 1, 0);
+    return (four) reversed(wasm_v128_load(x - 3));
 }
 
 static inline void
-transpose(four * a, four * b, four * c, four * d)
+transpose_four(four * a, four * b, four * c, four * d)
 {
-    v128_t const ab = wasm_i32x4_shuffle((v128_t) *a, (v128_t) *b, 0, 4, 1, 5);
-    v128_t const ba = wasm_i32x4_shuffle((v128_t) *a, (v128_t) *b, 2, 6, 3, 7);
-    v128_t const cd = wasm_i32x4_shuffle((v128_t) *c, (v128_t) *d, 0, 4, 1, 5);
-    v128_t const dc = wasm_i32x4_shuffle((v128_t) *c, (v128_t) *d, 2, 6, 3, 7);
-    *a = (four) wasm_i64x2_shuffle(ab, cd, 0, 2);
-    *b = (four) wasm_i64x2_shuffle(ab, cd, 1, 3);
-    *c = (four) wasm_i64x2_shuffle(ba, dc, 0, 2);
-    *d = (four) wasm_i64x2_shuffle(ba, dc, 1, 3);
+    transpose((v128_t *) a, (v128_t *) b, (v128_t *) c, (v128_t *) d);
 }
 
 /* a * factor - b, in double precision as C has it where the factor is a double. */
@@ -115,8 +107,8 @@ window_middle(const sample_t * x1, FLOAT * sum, FLOAT * difference)
     *sum = s + t;
 }
 
-/* Four slots, to the 32 subbands of each. */
-static void
+/* Four slots, to the 32 subbands of each, in the order of their frequencies. */
+static __attribute__((noinline)) void
 window_four(const sample_t * x1, FLOAT * out)
 {
     FLOAT const *const wp = enwindow + 10 + 15 * 18;
@@ -129,8 +121,8 @@ window_four(const sample_t * x1, FLOAT * out)
             const sample_t *const x = x1 + 32 * k;
             window_rows(x - 4 * i, x + 238 - 14 - 286 + 4 * i, columns + 18 * i, &a[8 * i + 2 * k], &a[8 * i + 2 * k + 1]);
         }
-        transpose(&a[8 * i], &a[8 * i + 2], &a[8 * i + 4], &a[8 * i + 6]);
-        transpose(&a[8 * i + 1], &a[8 * i + 3], &a[8 * i + 5], &a[8 * i + 7]);
+        transpose_four(&a[8 * i], &a[8 * i + 2], &a[8 * i + 4], &a[8 * i + 6]);
+        transpose_four(&a[8 * i + 1], &a[8 * i + 3], &a[8 * i + 5], &a[8 * i + 7]);
     }
     {
         FLOAT   sums[4], differences[4];
@@ -198,98 +190,11 @@ window_four(const sample_t * x1, FLOAT * out)
     /* Compensate for inversion in the analysis filter */
     for (i = 1; i < 32; i += 2)
         a[i] = (four) wasm_v128_xor((v128_t) a[i], wasm_i32x4_const(0, 0x80000000, 0, 0x80000000));
+#pragma clang loop unroll(full)
     for (i = 0; i < 32; i += 4) {
-        transpose(&a[i], &a[i + 1], &a[i + 2], &a[i + 3]);
+        four    s[4] = { a[order[i]], a[order[i + 1]], a[order[i + 2]], a[order[i + 3]] };
+        transpose_four(&s[0], &s[1], &s[2], &s[3]);
         for (k = 0; k < 4; k++)
-            wasm_v128_store(out + 32 * k + i, (v128_t) a[i + k]);
-    }
-}
-
-void
-mdct_sub48(lame_internal_flags * gfc, const sample_t * w0, const sample_t * w1)
-{
-    SessionConfig_t const *const cfg = &gfc->cfg;
-    EncStateVar_t *const esv = &gfc->sv_enc;
-    int     gr, k, ch;
-    const sample_t *wk;
-
-    wk = w0 + 286;
-    /* thinking cache performance, ch->gr loop is better than gr->ch loop */
-    for (ch = 0; ch < cfg->channels_out; ch++) {
-        for (gr = 0; gr < cfg->mode_gr; gr++) {
-            int     band;
-            gr_info *const gi = &(gfc->l3_side.tt[gr][ch]);
-            FLOAT  *mdct_enc = gi->xr;
-            FLOAT  *samp = esv->sb_sample[ch][1 - gr][0];
-
-            /* The last four slots begin with two that are done. */
-            for (k = 0; k < 18; k += 4)
-                window_four(wk + 32 * Min(k, 14), samp + 32 * Min(k, 14));
-            wk += 18 * 32;
-
-            /*
-             * Perform imdct of 18 previous subband samples
-             * + 18 current subband samples
-             */
-            for (band = 0; band < 32; band++, mdct_enc += 18) {
-                int     type = gi->block_type;
-                FLOAT const *const band0 = esv->sb_sample[ch][gr][0] + order[band];
-                FLOAT  *const band1 = esv->sb_sample[ch][1 - gr][0] + order[band];
-                if (gi->mixed_block_flag && band < 2)
-                    type = 0;
-                if (esv->amp_filter[band] < 1e-12) {
-                    memset(mdct_enc, 0, 18 * sizeof(FLOAT));
-                }
-                else {
-                    if (esv->amp_filter[band] < 1.0) {
-                        for (k = 0; k < 18; k++)
-                            band1[k * 32] *= esv->amp_filter[band];
-                    }
-                    if (type == SHORT_TYPE) {
-                        for (k = -NS / 4; k < 0; k++) {
-                            FLOAT const w = win[SHORT_TYPE][k + 3];
-                            mdct_enc[k * 3 + 9] = band0[(9 + k) * 32] * w - band0[(8 - k) * 32];
-                            mdct_enc[k * 3 + 18] = band0[(14 - k) * 32] * w + band0[(15 + k) * 32];
-                            mdct_enc[k * 3 + 10] = band0[(15 + k) * 32] * w - band0[(14 - k) * 32];
-                            mdct_enc[k * 3 + 19] = band1[(2 - k) * 32] * w + band1[(3 + k) * 32];
-                            mdct_enc[k * 3 + 11] = band1[(3 + k) * 32] * w - band1[(2 - k) * 32];
-                            mdct_enc[k * 3 + 20] = band1[(8 - k) * 32] * w + band1[(9 + k) * 32];
-                        }
-                        mdct_short(mdct_enc);
-                    }
-                    else {
-                        FLOAT   work[18];
-                        for (k = -NL / 4; k < 0; k++) {
-                            FLOAT   a, b;
-                            a = win[type][k + 27] * band1[(k + 9) * 32]
-                                + win[type][k + 36] * band1[(8 - k) * 32];
-                            b = win[type][k + 9] * band0[(k + 9) * 32]
-                                - win[type][k + 18] * band0[(8 - k) * 32];
-                            work[k + 9] = a - b * tantab_l[k + 9];
-                            work[k + 18] = a * tantab_l[k + 9] + b;
-                        }
-
-                        mdct_long(mdct_enc, work);
-                    }
-                }
-                /*
-                 * Perform aliasing reduction butterfly
-                 */
-                if (type != SHORT_TYPE && band != 0) {
-                    for (k = 7; k >= 0; --k) {
-                        FLOAT   bu, bd;
-                        bu = mdct_enc[k] * ca[k] + mdct_enc[-1 - k] * cs[k];
-                        bd = mdct_enc[k] * cs[k] - mdct_enc[-1 - k] * ca[k];
-
-                        mdct_enc[-1 - k] = bu;
-                        mdct_enc[k] = bd;
-                    }
-                }
-            }
-        }
-        wk = w1 + 286;
-        if (cfg->mode_gr == 1) {
-            memcpy(esv->sb_sample[ch][0], esv->sb_sample[ch][1], 576 * sizeof(FLOAT));
-        }
+            wasm_v128_store(out + 32 * k + i, (v128_t) s[k]);
     }
 }

@@ -31,14 +31,14 @@ greatest_of(v128_t v)
 
 /* Rows to columns. */
 static inline void
-transpose(v128_t v[4])
+transpose(v128_t * a, v128_t * b, v128_t * c, v128_t * d)
 {
-    v128_t const ab = wasm_i32x4_shuffle(v[0], v[1], 0, 4, 1, 5), ba = wasm_i32x4_shuffle(v[0], v[1], 2, 6, 3, 7);
-    v128_t const cd = wasm_i32x4_shuffle(v[2], v[3], 0, 4, 1, 5), dc = wasm_i32x4_shuffle(v[2], v[3], 2, 6, 3, 7);
-    v[0] = wasm_i64x2_shuffle(ab, cd, 0, 2);
-    v[1] = wasm_i64x2_shuffle(ab, cd, 1, 3);
-    v[2] = wasm_i64x2_shuffle(ba, dc, 0, 2);
-    v[3] = wasm_i64x2_shuffle(ba, dc, 1, 3);
+    v128_t const ab = wasm_i32x4_shuffle(*a, *b, 0, 4, 1, 5), ba = wasm_i32x4_shuffle(*a, *b, 2, 6, 3, 7);
+    v128_t const cd = wasm_i32x4_shuffle(*c, *d, 0, 4, 1, 5), dc = wasm_i32x4_shuffle(*c, *d, 2, 6, 3, 7);
+    *a = wasm_i64x2_shuffle(ab, cd, 0, 2);
+    *b = wasm_i64x2_shuffle(ab, cd, 1, 3);
+    *c = wasm_i64x2_shuffle(ba, dc, 0, 2);
+    *d = wasm_i64x2_shuffle(ba, dc, 1, 3);
 }
 
 /* The sum of four after the one before. */
