@@ -44,6 +44,7 @@ high_passed(const sample_t * firbuf, FLOAT * out)
     v128_t const least = wasm_f32x4_splat(greatest_of(
             greatest_magnitudes(firbuf, 576 + NSFIRLEN + 3, wasm_f32x4_const_splat(0))) * 0x1p-26f);
     int     i;
+#pragma clang loop unroll_count(4)
     for (i = 0; i < 576; i += 4) {
         v128_t  sum1 = wasm_v128_load(&firbuf[i + 10]), sum2;
 #define PRODUCT(j) wasm_f32x4_mul(wasm_f32x4_splat(fircoef[j]), \

@@ -59,7 +59,7 @@ first_energy(FLOAT l, FLOAT r, int n_chn)
 }
 
 /* All lines of a long transform, their sum from the 12th on, and the sum of all but the last by their loudness. */
-static inline void
+static inline __attribute__((always_inline)) void
 energies_l(FLOAT const (*w)[BLKSIZE], int n_chn, FLOAT const *eql_w, v128_t *lines, v128_t *total, v128_t *loudness)
 {
     v128_t  sum = wasm_f32x4_const_splat(0), weighted;
@@ -81,6 +81,7 @@ energies_l(FLOAT const (*w)[BLKSIZE], int n_chn, FLOAT const *eql_w, v128_t *lin
 #pragma clang loop unroll(full)
     for (j = 1; j < 13; j += 4)
         LINES
+#pragma clang loop unroll_count(4)
     for (; j < BLKSIZE / 2 - 3; j += 4)
         LINES
     LINES

@@ -61,7 +61,7 @@ in_double(four a, double factor, four b)
 #undef PRODUCT
 }
 
-#define TIMES(a, factor) in_double(a, factor, (four) { 0, 0, 0, 0 })
+#define TIMES(a, factor) ((four) times_double((v128_t) (a), factor))
 
 /* Of one slot, the sums and differences that four rows of the window give. */
 static inline void

@@ -123,17 +123,13 @@ butterflies(FLOAT * fz, int i, int k1, struct factors const *stage, int three)
 #undef PUT_G
 }
 
+/* The stages from the first one, of which k4 is 4, or from a later one. */
 static void
-fht(FLOAT * fz, int n)
+stages_from(FLOAT * fz, int n, int k4, struct factors const *stage)
 {
-    struct factors const *stage = factors();
-    int     k4;
     FLOAT  *fi, *gi;
-    FLOAT const *fn;
+    FLOAT const *const fn = fz + n;
 
-    n <<= 1;            /* to get BLKSIZE, because of 3DNow! ASM routine */
-    fn = fz + n;
-    k4 = 4;
     do {
         int     i, k1, k2, k3, kx;
         kx = k4 >> 1;
@@ -208,4 +204,11 @@ fht(FLOAT * fz, int n)
         }
         stage++;
     } while (k4 < n);
+}
+
+static void
+fht(FLOAT * fz, int n)
+{
+    /* To get BLKSIZE, because of 3DNow! ASM routine. */
+    stages_from(fz, n << 1, 4, factors());
 }

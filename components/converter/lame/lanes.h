@@ -41,6 +41,16 @@ transpose(v128_t * a, v128_t * b, v128_t * c, v128_t * d)
     *d = wasm_i64x2_shuffle(ba, dc, 1, 3);
 }
 
+/* Floats by a double, each product rounded twice as C has it. */
+static inline v128_t
+times_double(v128_t v, double factor)
+{
+    v128_t const by = wasm_f64x2_splat(factor), high = wasm_i64x2_shuffle(v, v, 1, 0);
+    v128_t const x = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(v), by));
+    v128_t const y = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(high), by));
+    return wasm_i64x2_shuffle(x, y, 0, 2);
+}
+
 /* The sum of four after the one before. */
 static inline float
 add_lanes(float sum, v128_t v)

@@ -264,16 +264,6 @@ limited(PsyConst_CB2SB_t const *gd, int b, v128_t thr, struct partitions const *
     return wasm_f32x4_mul(thr, wasm_f32x4_splat(masking_lower < 1 ? masking_lower : 1.0f));
 }
 
-/* a * NS_PREECHO_ATT2, in double precision. */
-static inline v128_t
-attenuated(v128_t a)
-{
-    v128_t const by = wasm_f64x2_const_splat(NS_PREECHO_ATT2), high = wasm_i64x2_shuffle(a, a, 1, 0);
-    v128_t const x = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(a), by));
-    v128_t const y = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(high), by));
-    return wasm_i64x2_shuffle(x, y, 0, 2);
-}
-
 /* The lanes of the channels of which the block before was of a type; mid and side go with left and right. */
 static inline v128_t
 of_type(PsyStateVar_t const *psv, int type)
@@ -307,7 +297,7 @@ thresholds_l(lame_internal_flags * gfc, struct partitions const *p, v128_t *thr)
         v128_t const second = wasm_v128_bitselect(ecb, limit_2, unlimited_2);
         v128_t  limit = wasm_v128_bitselect(wasm_f32x4_pmin(first, second), first, was_norm);
         if (wasm_v128_any_true(was_short))
-            limit = wasm_v128_bitselect(attenuated(p->eb[b]), limit, wasm_v128_and(was_short, unlimited_1));
+            limit = wasm_v128_bitselect(times_double(p->eb[b], NS_PREECHO_ATT2), limit, wasm_v128_and(was_short, unlimited_1));
         wasm_v128_store(nb_2, before);
         wasm_v128_store(nb_1, ecb);
         thr[b] = limited(gd, b, wasm_f32x4_pmin(ecb, limit), p, &t, lower);
