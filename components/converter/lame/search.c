@@ -31,6 +31,9 @@ outer_loop(lame_internal_flags * gfc, gr_info * const cod_info, const FLOAT * co
     int     bEndOfSearch = 0;
     int     bRefine = 0;
     int     best_ggain_pass1 = 0;
+    /* Whether the powers are needed again as they were for the best quantization. */
+    int const tries_again = cfg->vbr == vbr_rh || cfg->vbr == vbr_mtrh || cfg->vbr == vbr_mt;
+    int const restores = tries_again || cfg->noise_shaping_amp == 3;
 
     (void) bin_search_StepSize(gfc, cod_info, targ_bits, ch, xrpow);
 
@@ -48,8 +51,8 @@ outer_loop(lame_internal_flags * gfc, gr_info * const cod_info, const FLOAT * co
 
     cod_info_w = *cod_info;
     age = 0;
-    /* if (cfg->vbr == vbr_rh || cfg->vbr == vbr_mtrh) */
-    memcpy(save_xrpow, xrpow, sizeof(FLOAT) * 576);
+    if (restores)
+        memcpy(save_xrpow, xrpow, sizeof(FLOAT) * 576);
 
     while (!bEndOfSearch) {
         /* BEGIN MAIN LOOP */
@@ -148,13 +151,10 @@ outer_loop(lame_internal_flags * gfc, gr_info * const cod_info, const FLOAT * co
             if (better) {
                 best_part2_3_length = cod_info->part2_3_length;
                 best_noise_info = noise_info;
-                *cod_info = cod_info_w;
+                copy_quantization(cod_info, &cod_info_w);
                 age = 0;
-                /* save data so we can restore this quantization later */
-                /*if (cfg->vbr == vbr_rh || cfg->vbr == vbr_mtrh) */  {
-                    /* store for later reuse */
+                if (restores)
                     memcpy(save_xrpow, xrpow, sizeof(FLOAT) * 576);
-                }
             }
             else {
                 /* early stop? */
@@ -174,7 +174,7 @@ outer_loop(lame_internal_flags * gfc, gr_info * const cod_info, const FLOAT * co
         if (cfg->noise_shaping_amp == 3) {
             if (!bRefine) {
                 /* refine search */
-                cod_info_w = *cod_info;
+                copy_quantization(&cod_info_w, cod_info);
                 memcpy(xrpow, save_xrpow, sizeof(FLOAT) * 576);
                 age = 0;
                 best_ggain_pass1 = cod_info_w.global_gain;
@@ -195,7 +195,7 @@ outer_loop(lame_internal_flags * gfc, gr_info * const cod_info, const FLOAT * co
     assert((cod_info->global_gain + cod_info->scalefac_scale) <= 255);
     /*  finish up
      */
-    if (cfg->vbr == vbr_rh || cfg->vbr == vbr_mtrh || cfg->vbr == vbr_mt)
+    if (tries_again)
         /* restore for reuse on next try */
         memcpy(xrpow, save_xrpow, sizeof(FLOAT) * 576);
     /*  do the 'substep shaping'
