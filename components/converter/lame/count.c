@@ -249,6 +249,33 @@ choose_table_nonMMX(const int *ix, const int *const end, int *const _s)
     return count_escaped(&pairs, choice, choice2, s);
 }
 
+/* For each set of ones in a quadruple, the first value in bit 0: the bits in one table, and in the other above them. */
+static inline uint32_t
+bits_of_ones(int ones)
+{
+    static const uint8_t first[16] = { 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15 };
+    return t32l[first[ones]] | (uint32_t) t33l[first[ones]] << 16;
+}
+
+/* The same for two quadruples, made at first use. */
+static uint32_t const *
+bits_of_two(void)
+{
+    static uint32_t bits[256];
+    int     i;
+
+    if (!bits[0])
+        for (i = 0; i < 256; i++)
+            bits[i] = bits_of_ones(i & 15) + bits_of_ones(i >> 4);
+    return bits;
+}
+
+static inline v128_t
+sixteen(const int *ix)
+{
+    return wasm_u8x16_narrow_i16x8(eight(ix), eight(ix + 8));
+}
+
 /*
  * From the top of the spectrum: pairs of zeros, which take no bits, and quadruples of 0 and 1. Sets where they begin and
  * what the latter take.
@@ -257,29 +284,47 @@ static int
 count_top(gr_info * const gi)
 {
     int const *const ix = gi->l3_enc;
-    /* For each set of ones in a quadruple, the first value in bit 0: the bits in one table and in the other. */
-    static const uint8_t first[16] = { 0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15 };
-    int     a1 = 0, a2 = 0;
-    int     i = Min(576, ((gi->max_nonzero_coeff + 2) >> 1) << 1);
+    uint32_t const *const two = bits_of_two();
+    uint32_t sum = 0;
+    int     a1, a2, i = Min(576, ((gi->max_nonzero_coeff + 2) >> 1) << 1);
 
     while (i > 15 && !wasm_v128_any_true(wasm_v128_or(
                wasm_v128_or(wasm_v128_load(ix + i - 4), wasm_v128_load(ix + i - 8)),
                wasm_v128_or(wasm_v128_load(ix + i - 12), wasm_v128_load(ix + i - 16)))))
         i -= 16;
-    for (; i > 1; i -= 2)
-        if (ix[i - 1] | ix[i - 2])
-            break;
+    if (i > 15)
+        i -= __builtin_clz(wasm_i8x16_bitmask(wasm_i8x16_ne(sixteen(ix + i - 16), wasm_i8x16_const_splat(0)))) - 16 & ~1;
+    else
+        for (; i > 1; i -= 2)
+            if (ix[i - 1] | ix[i - 2])
+                break;
     gi->count1 = i;
 
-    for (; i > 3; i -= 4) {
-        v128_t const four = wasm_v128_load(ix + i - 4);
-        int     p;
-        if (wasm_v128_any_true(wasm_u32x4_gt(four, wasm_i32x4_const_splat(1))))
+    for (; i > 15; i -= 16) {
+        v128_t const values = sixteen(ix + i - 16);
+        unsigned int const more = wasm_i8x16_bitmask(wasm_u8x16_gt(values, wasm_i8x16_const_splat(1)));
+        unsigned int const ones = wasm_i8x16_bitmask(wasm_i8x16_ne(values, wasm_i8x16_const_splat(0)));
+        if (more) {
+            /* As many as are above the last that is greater. */
+            int const quadruples = (__builtin_clz(more) - 16) >> 2;
+            if (quadruples & 2)
+                sum += two[ones >> 8];
+            if (quadruples & 1)
+                sum += bits_of_ones(ones >> (quadruples & 2 ? 4 : 12) & 15);
+            i -= 4 * quadruples;
             break;
-        p = first[wasm_i32x4_bitmask(wasm_i32x4_shl(four, 31))];
-        a1 += t32l[p];
-        a2 += t33l[p];
+        }
+        sum += two[ones >> 8] + two[ones & 255];
     }
+    if (i <= 15)
+        for (; i > 3; i -= 4) {
+            v128_t const four = wasm_v128_load(ix + i - 4);
+            if (wasm_v128_any_true(wasm_u32x4_gt(four, wasm_i32x4_const_splat(1))))
+                break;
+            sum += bits_of_ones(wasm_i32x4_bitmask(wasm_i32x4_shl(four, 31)));
+        }
+    a1 = sum & 0xffff;
+    a2 = sum >> 16;
     gi->count1table_select = a1 > a2;
     gi->count1bits = Min(a1, a2);
     gi->big_values = i;
