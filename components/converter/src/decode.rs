@@ -8,7 +8,7 @@ mod ticks;
 
 use std::io::SeekFrom;
 
-use symphonia::core::audio::Channels;
+use symphonia::core::audio::{Audio as _, Channels, GenericAudioBufferRef};
 use symphonia::core::codecs::audio::AudioDecoder;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::FormatReader;
@@ -314,11 +314,14 @@ impl Audio {
                     self.mix =
                         Some((spec.channels().clone(), Mix::new(layout.unwrap_or(spec.channels()), self.outputs)));
                 }
-                decoded.copy_to_vecs_planar(&mut self.scratch);
-                let mut planes = vec![Vec::new(); self.outputs];
-                if let Some((_, mix)) = &self.mix {
-                    mix.apply(&self.scratch, &mut planes);
-                }
+                let (_, mix) = self.mix.as_ref()?;
+                let planes = match &decoded {
+                    GenericAudioBufferRef::F32(samples) => mix.apply(&samples.iter_planes().collect::<Vec<_>>()),
+                    others => {
+                        others.copy_to_vecs_planar(&mut self.scratch);
+                        mix.apply(&self.scratch.iter().map(Vec::as_slice).collect::<Vec<_>>())
+                    }
+                };
                 // With the rate, which may have been another before the first packet.
                 let (start, announced) = self.place(packet);
                 let planes = self.at_one_rate(rate, planes);

@@ -42,25 +42,36 @@ impl Mix {
         Self { weights, mono }
     }
 
-    /// Appends the mixed samples to one or two planes.
-    pub fn apply(&self, input: &[Vec<f32>], output: &mut [Vec<f32>]) {
-        for (side, plane) in output.iter_mut().enumerate() {
-            let start = plane.len();
-            plane.resize(start + input.first().map_or(0, Vec::len), 0.0);
-            let added = plane.get_mut(start..).unwrap_or_default();
-            for (channel, (left, right)) in input.iter().zip(&self.weights) {
-                let weight = if side == 0 || self.mono { *left } else { *right };
-                if weight != 0.0 {
-                    for (out, sample) in added.iter_mut().zip(channel) {
-                        *out += sample * weight;
+    /// The mixed samples in one or two planes, of equally long ones.
+    #[must_use]
+    pub fn apply(&self, input: &[&[f32]]) -> Vec<Vec<f32>> {
+        let weights = |right: bool| self.weights.iter().map(move |weight| if right { weight.1 } else { weight.0 });
+        let plane = |right: bool| {
+            let mut heard = input.iter().zip(weights(right)).filter(|(_, weight)| *weight != 0.0);
+            match (heard.next(), heard.next()) {
+                (None, _) => vec![0.0; input.first().map_or(0, |channel| channel.len())],
+                // As it mostly is: in one pass.
+                (Some((channel, weight)), None) => channel.iter().map(|sample| bounded(sample * weight)).collect(),
+                (Some((channel, weight)), Some(second)) => {
+                    let mut sum: Vec<f32> = channel.iter().map(|sample| sample * weight).collect();
+                    for (channel, weight) in std::iter::once(second).chain(heard) {
+                        for (sum, sample) in sum.iter_mut().zip(*channel) {
+                            *sum += sample * weight;
+                        }
                     }
+                    for sample in &mut sum {
+                        *sample = bounded(*sample);
+                    }
+                    sum
                 }
             }
-            for sample in added {
-                *sample = if sample.is_finite() { sample.clamp(-LIMIT, LIMIT) } else { 0.0 };
-            }
-        }
+        };
+        if self.mono { vec![plane(false)] } else { vec![plane(false), plane(true)] }
     }
+}
+
+fn bounded(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-LIMIT, LIMIT) } else { 0.0 }
 }
 
 /// The usual layout of so many channels, which are in the order of WAVE.
@@ -119,9 +130,9 @@ mod tests {
     use super::*;
 
     fn mixed(channels: Channels, outputs: usize, input: &[f32]) -> Vec<f32> {
-        let input: Vec<Vec<f32>> = input.iter().map(|sample| vec![*sample]).collect();
-        let mut output = vec![Vec::new(); outputs];
-        Mix::new(&channels, outputs).apply(&input, &mut output);
+        let input: Vec<&[f32]> = input.iter().map(std::slice::from_ref).collect();
+        let output = Mix::new(&channels, outputs).apply(&input);
+        assert_eq!(output.len(), outputs);
         output.concat()
     }
 
