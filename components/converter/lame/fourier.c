@@ -114,5 +114,5 @@ fft_long(lame_internal_flags const *const gfc,
 #pragma clang loop unroll(disable)
     for (p = 0; p < BLKSIZE / 16; p += 4)
         four_blocks(x, buffer[chn], gfc->cd_psy->window, p, stage);
-    stages_from(x, BLKSIZE, 16, stage + 1);
+    later_stages(x, BLKSIZE);
 }

@@ -73,7 +73,7 @@ put_mirrored(FLOAT * x, v128_t v, int three)
 }
 
 /* The lines i to i + 3 of a block, and those that mirror them; the first is left alone if three are wanted. */
-static inline void
+static inline __attribute__((always_inline)) void
 butterflies(FLOAT * fz, int i, int k1, struct factors const *stage, int three)
 {
     FLOAT  *const fi = fz + i, *const gi = fz + k1 - i - 3;
@@ -123,92 +123,109 @@ butterflies(FLOAT * fz, int i, int k1, struct factors const *stage, int three)
 #undef PUT_G
 }
 
-/* The stages from the first one, of which k4 is 4, or from a later one. */
-static void
-stages_from(FLOAT * fz, int n, int k4, struct factors const *stage)
+/* A stage, of which the distance of what is added up is known when this is compiled. */
+static inline __attribute__((always_inline)) void
+stage_of(FLOAT * fz, int n, int k1, struct factors const *stage)
 {
+    int const kx = k1 >> 1;
     FLOAT  *fi, *gi;
     FLOAT const *const fn = fz + n;
+    int     i;
 
+    fi = fz;
+    gi = fi + kx;
     do {
-        int     i, k1, k2, k3, kx;
-        kx = k4 >> 1;
-        k1 = k4;
-        k2 = k4 << 1;
-        k3 = k2 + k1;
-        k4 = k2 << 1;
-        fi = fz;
-        gi = fi + kx;
+        FLOAT   f0, f1, f2, f3;
+        f1 = fi[0] - fi[k1];
+        f0 = fi[0] + fi[k1];
+        f3 = fi[2 * k1] - fi[3 * k1];
+        f2 = fi[2 * k1] + fi[3 * k1];
+        fi[2 * k1] = f0 - f2;
+        fi[0] = f0 + f2;
+        fi[3 * k1] = f1 - f3;
+        fi[k1] = f1 + f3;
+        f1 = gi[0] - gi[k1];
+        f0 = gi[0] + gi[k1];
+        f3 = SQRT2 * gi[3 * k1];
+        f2 = SQRT2 * gi[2 * k1];
+        gi[2 * k1] = f0 - f2;
+        gi[0] = f0 + f2;
+        gi[3 * k1] = f1 - f3;
+        gi[k1] = f1 + f3;
+        gi += 4 * k1;
+        fi += 4 * k1;
+    } while (fi < fn);
+    if (kx > 2) {
+        for (fi = fz; fi < fn; fi += 4 * k1) {
+            /* Before their first one, which is the last of others, is overwritten. */
+            butterflies(fi, kx - 4, k1, stage, 1);
+            for (i = 1; i + 3 < kx; i += 4)
+                butterflies(fi, i, k1, stage, 0);
+        }
+    }
+    else {
+        FLOAT const c1 = stage->c1[1], s1 = stage->s1[1], c2 = stage->c2[1], s2 = stage->s2[1];
+        fi = fz + 1;
+        gi = fz + k1 - 1;
         do {
-            FLOAT   f0, f1, f2, f3;
-            f1 = fi[0] - fi[k1];
-            f0 = fi[0] + fi[k1];
-            f3 = fi[k2] - fi[k3];
-            f2 = fi[k2] + fi[k3];
-            fi[k2] = f0 - f2;
-            fi[0] = f0 + f2;
-            fi[k3] = f1 - f3;
-            fi[k1] = f1 + f3;
-            f1 = gi[0] - gi[k1];
-            f0 = gi[0] + gi[k1];
-            f3 = SQRT2 * gi[k3];
-            f2 = SQRT2 * gi[k2];
-            gi[k2] = f0 - f2;
-            gi[0] = f0 + f2;
-            gi[k3] = f1 - f3;
-            gi[k1] = f1 + f3;
-            gi += k4;
-            fi += k4;
+            FLOAT   a, b, g0, f0, f1, g1, f2, g2, f3, g3;
+            b = s2 * fi[k1] - c2 * gi[k1];
+            a = c2 * fi[k1] + s2 * gi[k1];
+            f1 = fi[0] - a;
+            f0 = fi[0] + a;
+            g1 = gi[0] - b;
+            g0 = gi[0] + b;
+            b = s2 * fi[3 * k1] - c2 * gi[3 * k1];
+            a = c2 * fi[3 * k1] + s2 * gi[3 * k1];
+            f3 = fi[2 * k1] - a;
+            f2 = fi[2 * k1] + a;
+            g3 = gi[2 * k1] - b;
+            g2 = gi[2 * k1] + b;
+            b = s1 * f2 - c1 * g3;
+            a = c1 * f2 + s1 * g3;
+            fi[2 * k1] = f0 - a;
+            fi[0] = f0 + a;
+            gi[3 * k1] = g1 - b;
+            gi[k1] = g1 + b;
+            b = c1 * g2 - s1 * f3;
+            a = s1 * g2 + c1 * f3;
+            gi[2 * k1] = g0 - a;
+            gi[0] = g0 + a;
+            fi[3 * k1] = f1 - b;
+            fi[k1] = f1 + b;
+            gi += 4 * k1;
+            fi += 4 * k1;
         } while (fi < fn);
-        if (kx > 2) {
-            for (fi = fz; fi < fn; fi += k4) {
-                /* Before their first one, which is the last of others, is overwritten. */
-                butterflies(fi, kx - 4, k1, stage, 1);
-                for (i = 1; i + 3 < kx; i += 4)
-                    butterflies(fi, i, k1, stage, 0);
-            }
-        }
-        else {
-            FLOAT const c1 = stage->c1[1], s1 = stage->s1[1], c2 = stage->c2[1], s2 = stage->s2[1];
-            fi = fz + 1;
-            gi = fz + k1 - 1;
-            do {
-                FLOAT   a, b, g0, f0, f1, g1, f2, g2, f3, g3;
-                b = s2 * fi[k1] - c2 * gi[k1];
-                a = c2 * fi[k1] + s2 * gi[k1];
-                f1 = fi[0] - a;
-                f0 = fi[0] + a;
-                g1 = gi[0] - b;
-                g0 = gi[0] + b;
-                b = s2 * fi[k3] - c2 * gi[k3];
-                a = c2 * fi[k3] + s2 * gi[k3];
-                f3 = fi[k2] - a;
-                f2 = fi[k2] + a;
-                g3 = gi[k2] - b;
-                g2 = gi[k2] + b;
-                b = s1 * f2 - c1 * g3;
-                a = c1 * f2 + s1 * g3;
-                fi[k2] = f0 - a;
-                fi[0] = f0 + a;
-                gi[k3] = g1 - b;
-                gi[k1] = g1 + b;
-                b = c1 * g2 - s1 * f3;
-                a = s1 * g2 + c1 * f3;
-                gi[k2] = g0 - a;
-                gi[0] = g0 + a;
-                fi[k3] = f1 - b;
-                fi[k1] = f1 + b;
-                gi += k4;
-                fi += k4;
-            } while (fi < fn);
-        }
-        stage++;
-    } while (k4 < n);
+    }
+}
+
+#define STAGE(k1, i) \
+static __attribute__((noinline)) void \
+stage_##k1(FLOAT * fz, int n) \
+{ \
+    stage_of(fz, n, k1, &factors()[i]); \
+}
+STAGE(4, 0)
+STAGE(16, 1)
+STAGE(64, 2)
+STAGE(256, 3)
+#undef STAGE
+
+/* All stages but the first. */
+static void
+later_stages(FLOAT * fz, int n)
+{
+    stage_16(fz, n);
+    if (n > 64)
+        stage_64(fz, n);
+    if (n > 256)
+        stage_256(fz, n);
 }
 
 static void
 fht(FLOAT * fz, int n)
 {
-    /* To get BLKSIZE, because of 3DNow! ASM routine. */
-    stages_from(fz, n << 1, 4, factors());
+    n <<= 1;            /* to get BLKSIZE, because of 3DNow! ASM routine */
+    stage_4(fz, n);
+    later_stages(fz, n);
 }
