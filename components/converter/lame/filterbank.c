@@ -70,12 +70,15 @@ window_rows(const sample_t * x1, const sample_t * x2, four const *wp, four * eve
     four    s, t;
     s = ahead(x2 - 224) * wp[0];
     t = back(x1 + 224) * wp[0];
+/* Sums so far are put away, or else Wasmtime's compiler would load all samples before it adds up any. */
+#define PUT *even = s; *odd = t; __asm__ volatile("" : : "r"(even) : "memory"); s = *even; t = *odd
 #define ROW(j, at) s += ahead(x2 + (at)) * wp[j]; t += back(x1 - (at)) * wp[j]
-    ROW(1, -160); ROW(2, -96); ROW(3, -32); ROW(4, 32); ROW(5, 96); ROW(6, 160); ROW(7, 224);
+    ROW(1, -160); ROW(2, -96); ROW(3, -32); PUT; ROW(4, 32); ROW(5, 96); ROW(6, 160); ROW(7, 224); PUT;
 #undef ROW
 #define ROW(j, at) s += back(x1 + (at)) * wp[j]; t -= ahead(x2 - (at)) * wp[j]
-    ROW(8, -256); ROW(9, -192); ROW(10, -128); ROW(11, -64); ROW(12, 0); ROW(13, 64); ROW(14, 128); ROW(15, 192);
+    ROW(8, -256); ROW(9, -192); ROW(10, -128); ROW(11, -64); PUT; ROW(12, 0); ROW(13, 64); ROW(14, 128); ROW(15, 192);
 #undef ROW
+#undef PUT
     s *= wp[16];
     *even = t + s;
     *odd = wp[17] * (t - s);
