@@ -74,17 +74,70 @@ least_of(void)
     return least;
 }
 
+static inline v128_t
+rounded(v128_t x)
+{
+    return wasm_i32x4_sub(wasm_f32x4_add(x, wasm_f32x4_const_splat(MAGIC_FLOAT)), wasm_i32x4_const_splat(MAGIC_INT));
+}
+
 /* By the bound of what each of the four is rounded to. */
 static inline v128_t
 quantize_four(v128_t x, FLOAT const *least)
 {
-    v128_t const rounded =
-        wasm_i32x4_sub(wasm_f32x4_add(x, wasm_f32x4_const_splat(MAGIC_FLOAT)), wasm_i32x4_const_splat(MAGIC_INT));
-    v128_t  bound = wasm_v128_load32_zero(&least[wasm_i32x4_extract_lane(rounded, 0)]);
-    bound = wasm_v128_load32_lane(&least[wasm_i32x4_extract_lane(rounded, 1)], bound, 1);
-    bound = wasm_v128_load32_lane(&least[wasm_i32x4_extract_lane(rounded, 2)], bound, 2);
-    bound = wasm_v128_load32_lane(&least[wasm_i32x4_extract_lane(rounded, 3)], bound, 3);
-    return wasm_i32x4_add(rounded, wasm_f32x4_lt(x, bound));
+    v128_t const r = rounded(x);
+    v128_t  bound = wasm_v128_load32_zero(&least[wasm_i32x4_extract_lane(r, 0)]);
+    bound = wasm_v128_load32_lane(&least[wasm_i32x4_extract_lane(r, 1)], bound, 1);
+    bound = wasm_v128_load32_lane(&least[wasm_i32x4_extract_lane(r, 2)], bound, 2);
+    bound = wasm_v128_load32_lane(&least[wasm_i32x4_extract_lane(r, 3)], bound, 3);
+    return wasm_i32x4_add(r, wasm_f32x4_lt(x, bound));
+}
+
+/* The least of what is quantized to each integer up to 15: the bytes of each in four vectors, made at first use. */
+static inline void
+least_by_bytes(FLOAT const *least, v128_t bytes[4])
+{
+    static uint8_t made[4][16];
+    int     i;
+
+    if (!made[3][1])
+        for (i = 0; i < 64; i++)
+            made[i & 3][i >> 2] = ((uint8_t const *) least)[i];
+    for (i = 0; i < 4; i++)
+        bytes[i] = wasm_v128_load(made[i]);
+}
+
+#define LOW8(x, y) wasm_i8x16_shuffle(x, y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH8(x, y) wasm_i8x16_shuffle(x, y, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define LOW16(x, y) wasm_i16x8_shuffle(x, y, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH16(x, y) wasm_i16x8_shuffle(x, y, 4, 12, 5, 13, 6, 14, 7, 15)
+
+static inline void
+quantize_sixteen(const FLOAT * xp, v128_t step, int *pi, FLOAT const *least, v128_t const bytes[4])
+{
+    v128_t const a = wasm_f32x4_mul(wasm_v128_load(xp), step);
+    v128_t const b = wasm_f32x4_mul(wasm_v128_load(xp + 4), step);
+    v128_t const c = wasm_f32x4_mul(wasm_v128_load(xp + 8), step);
+    v128_t const d = wasm_f32x4_mul(wasm_v128_load(xp + 12), step);
+    v128_t const max = wasm_f32x4_pmax(wasm_f32x4_pmax(a, b), wasm_f32x4_pmax(c, d));
+    if (wasm_v128_any_true(wasm_f32x4_ge(max, wasm_f32x4_const_splat(15.5f)))) {
+        wasm_v128_store(pi, quantize_four(a, least));
+        wasm_v128_store(pi + 4, quantize_four(b, least));
+        wasm_v128_store(pi + 8, quantize_four(c, least));
+        wasm_v128_store(pi + 12, quantize_four(d, least));
+    }
+    else {
+        /* As above, but all bounds at once, byte by byte, from a vector for each. */
+        v128_t const ra = rounded(a), rb = rounded(b), rc = rounded(c), rd = rounded(d);
+        v128_t const all = wasm_u8x16_narrow_i16x8(wasm_i16x8_narrow_i32x4(ra, rb), wasm_i16x8_narrow_i32x4(rc, rd));
+        v128_t const b0 = wasm_i8x16_swizzle(bytes[0], all), b1 = wasm_i8x16_swizzle(bytes[1], all);
+        v128_t const b2 = wasm_i8x16_swizzle(bytes[2], all), b3 = wasm_i8x16_swizzle(bytes[3], all);
+        v128_t const low01 = LOW8(b0, b1), low23 = LOW8(b2, b3);
+        v128_t const high01 = HIGH8(b0, b1), high23 = HIGH8(b2, b3);
+        wasm_v128_store(pi, wasm_i32x4_add(ra, wasm_f32x4_lt(a, LOW16(low01, low23))));
+        wasm_v128_store(pi + 4, wasm_i32x4_add(rb, wasm_f32x4_lt(b, HIGH16(low01, low23))));
+        wasm_v128_store(pi + 8, wasm_i32x4_add(rc, wasm_f32x4_lt(c, LOW16(high01, high23))));
+        wasm_v128_store(pi + 12, wasm_i32x4_add(rd, wasm_f32x4_lt(d, HIGH16(high01, high23))));
+    }
 }
 
 static void
@@ -92,30 +145,20 @@ quantize_lines_xrpow(unsigned int l, FLOAT istep, const FLOAT * xp, int *pi)
 {
     FLOAT const *const least = least_of();
     v128_t const step = wasm_f32x4_splat(istep);
-    v128_t const one = wasm_f32x4_splat(least[1]), two = wasm_f32x4_splat(least[2]);
-    v128_t const three = wasm_f32x4_splat(least[3]), four = wasm_f32x4_splat(least[4]);
 
-    for (; l >= 8; l -= 8, xp += 8, pi += 8) {
-        v128_t const a = wasm_f32x4_mul(wasm_v128_load(xp), step);
-        v128_t const b = wasm_f32x4_mul(wasm_v128_load(xp + 4), step);
-        if (wasm_v128_any_true(wasm_v128_or(wasm_f32x4_ge(a, four), wasm_f32x4_ge(b, four)))) {
-            wasm_v128_store(pi, quantize_four(a, least));
-            wasm_v128_store(pi + 4, quantize_four(b, least));
-        }
-        else {
-            /* Most are small: as many as they reach of the first bounds. A comparison that holds is -1. */
-#define REACHED(x) wasm_i32x4_neg(wasm_i32x4_add(wasm_i32x4_add(wasm_f32x4_ge(x, one), wasm_f32x4_ge(x, two)), \
-                                                 wasm_f32x4_ge(x, three)))
-            wasm_v128_store(pi, REACHED(a));
-            wasm_v128_store(pi + 4, REACHED(b));
-#undef REACHED
-        }
+    if (l >= 16) {
+        unsigned int const last = l - 16;
+        v128_t  bytes[4];
+        unsigned int i;
+        least_by_bytes(least, bytes);
+        for (i = 0; i < last; i += 16)
+            quantize_sixteen(xp + i, step, pi + i, least, bytes);
+        /* Some of these may be quantized again. */
+        quantize_sixteen(xp + last, step, pi + last, least, bytes);
+        return;
     }
-    if (l & 4) {
+    for (; l >= 4; l -= 4, xp += 4, pi += 4)
         wasm_v128_store(pi, quantize_four(wasm_f32x4_mul(wasm_v128_load(xp), step), least));
-        xp += 4;
-        pi += 4;
-    }
     if (l & 2) {
         v128_t const two = wasm_v128_load64_zero(xp);
         wasm_v128_store64_lane(pi, quantize_four(wasm_f32x4_mul(two, step), least), 0);
