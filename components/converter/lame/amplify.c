@@ -1,7 +1,7 @@
 /*
  * Powers of the spectrum, and their amplification, with SIMD.
  *
- * In place of, in quantize.c: ms_convert init_xrpow_core_c amp_scalefac_bands
+ * In place of, in quantize.c: ms_convert init_xrpow_core_c loop_break amp_scalefac_bands
  *
  * Derived from LAME 3.100 (libmp3lame/quantize.c):
  * Copyright (c) 1999-2000 Mark Taylor, 1999-2003 Takehiro Tominaga, 2000-2011 Robert Hegemann, 2001-2005 Gabriel Bouvigne
@@ -62,24 +62,50 @@ init_xrpow_core_c(gr_info * const cod_info, FLOAT xrpow[576], int upper, FLOAT *
     cod_info->xrpow_max = Max(cod_info->xrpow_max, x);
 }
 
-/* The powers of a band, times amp. */
-static void
-amplify(gr_info * const cod_info, FLOAT * xrpow, int width, FLOAT amp)
+/* The powers of a band, times amp; returns the greatest of each four and of the ones before. */
+static inline v128_t
+amplify(FLOAT * xrpow, int width, v128_t amp, v128_t max)
 {
-    v128_t  max = wasm_f32x4_const_splat(0);
-    FLOAT   x;
     int     i;
     for (i = 0; i + 4 <= width; i += 4) {
-        v128_t const four = wasm_f32x4_mul(wasm_v128_load(&xrpow[i]), wasm_f32x4_splat(amp));
+        v128_t const four = wasm_f32x4_mul(wasm_v128_load(&xrpow[i]), amp);
         wasm_v128_store(&xrpow[i], four);
         max = wasm_f32x4_pmax(max, four);
     }
-    x = greatest_of(max);
     for (; i < width; i++) {
-        xrpow[i] *= amp;
-        x = Max(x, xrpow[i]);
+        xrpow[i] *= wasm_f32x4_extract_lane(amp, 0);
+        max = wasm_f32x4_pmax(max, wasm_v128_load32_zero(&xrpow[i]));
     }
-    cod_info->xrpow_max = Max(cod_info->xrpow_max, x);
+    return max;
+}
+
+/* Which of four bands there are. */
+static inline v128_t
+within(int sfb, int sfbmax)
+{
+    return wasm_i32x4_lt(wasm_i32x4_const(0, 1, 2, 3), wasm_i32x4_splat(sfbmax - sfb));
+}
+
+/* Returns zero if there is a scalefac which has not been amplified, otherwise one. */
+inline static int
+loop_break(const gr_info * const cod_info)
+{
+    int const sfbmax = cod_info->sfbmax;
+    v128_t  zeros = wasm_i32x4_const_splat(0);
+    int     sfb;
+
+    if (cod_info->block_type == SHORT_TYPE) {
+        for (sfb = 0; sfb < sfbmax; sfb++)
+            if (cod_info->scalefac[sfb]
+                + cod_info->subblock_gain[cod_info->window[sfb]] == 0)
+                return 0;
+        return 1;
+    }
+    for (sfb = 0; sfb < sfbmax; sfb += 4) {
+        v128_t const four = wasm_v128_load(&cod_info->scalefac[sfb]);
+        zeros = wasm_v128_or(zeros, wasm_v128_and(within(sfb, sfbmax), wasm_i32x4_eq(four, wasm_i32x4_const_splat(0))));
+    }
+    return !wasm_v128_any_true(zeros);
 }
 
 /* Amplify the scalefactor bands that violate the masking threshold. See ISO 11172-3 Section C.1.5.4.3.5 */
@@ -88,23 +114,26 @@ amp_scalefac_bands(lame_internal_flags * gfc,
                    gr_info * const cod_info, FLOAT const *distort, FLOAT xrpow[576], int bRefine)
 {
     SessionConfig_t const *const cfg = &gfc->cfg;
-    int     j, sfb;
-    FLOAT   ifqstep34, trigger;
+    int const sfbmax = cod_info->sfbmax;
+    int const *begin = gfc->scalefac_band.l;
+    int     begin_short[SFBMAX];
+    int     sfb;
+    FLOAT   trigger, greatest;
     int     noise_shaping_amp;
+    v128_t  max = wasm_f32x4_const_splat(0), ifqstep34;
+    uint64_t amplified = 0;
 
     if (cod_info->scalefac_scale == 0) {
-        ifqstep34 = 1.29683955465100964055; /* 2**(.75*.5) */
+        ifqstep34 = wasm_f32x4_const_splat(1.29683955465100964055); /* 2**(.75*.5) */
     }
     else {
-        ifqstep34 = 1.68179283050742922612; /* 2**(.75*1) */
+        ifqstep34 = wasm_f32x4_const_splat(1.68179283050742922612); /* 2**(.75*1) */
     }
 
     /* compute maximum value of distort[]  */
-    trigger = 0;
-    for (sfb = 0; sfb < cod_info->sfbmax; sfb++) {
-        if (trigger < distort[sfb])
-            trigger = distort[sfb];
-    }
+    for (sfb = 0; sfb < sfbmax; sfb += 4)
+        max = wasm_f32x4_pmax(max, wasm_v128_and(within(sfb, sfbmax), wasm_v128_load(&distort[sfb])));
+    trigger = greatest_of(max);
 
     noise_shaping_amp = cfg->noise_shaping_amp;
     if (noise_shaping_amp == 3) {
@@ -136,22 +165,33 @@ amp_scalefac_bands(lame_internal_flags * gfc,
         break;
     }
 
-    j = 0;
-    for (sfb = 0; sfb < cod_info->sfbmax; sfb++) {
-        int const width = cod_info->width[sfb];
-        j += width;
-        if (distort[sfb] < trigger)
-            continue;
+    for (sfb = 0; sfb < sfbmax; sfb += 4) {
+        v128_t const less = wasm_f32x4_lt(wasm_v128_load(&distort[sfb]), wasm_f32x4_splat(trigger));
+        amplified |= (uint64_t) wasm_i32x4_bitmask(wasm_v128_andnot(within(sfb, sfbmax), less)) << sfb;
+    }
+    if (cod_info->block_type == SHORT_TYPE) {
+        int     j = 0;
+        for (sfb = 0; sfb < sfbmax; sfb++) {
+            begin_short[sfb] = j;
+            j += cod_info->width[sfb];
+        }
+        begin = begin_short;
+    }
 
+    max = wasm_f32x4_const_splat(0);
+    for (; amplified; amplified &= amplified - 1) {
+        sfb = __builtin_ctzll(amplified);
         if (gfc->sv_qnt.substep_shaping & 2) {
             gfc->sv_qnt.pseudohalf[sfb] = !gfc->sv_qnt.pseudohalf[sfb];
             if (!gfc->sv_qnt.pseudohalf[sfb] && cfg->noise_shaping_amp == 2)
-                return;
+                break;
         }
         cod_info->scalefac[sfb]++;
-        amplify(cod_info, &xrpow[j - width], width, ifqstep34);
+        max = amplify(&xrpow[begin[sfb]], cod_info->width[sfb], ifqstep34, max);
 
         if (cfg->noise_shaping_amp == 2)
-            return;
+            break;
     }
+    greatest = greatest_of(max);
+    cod_info->xrpow_max = Max(cod_info->xrpow_max, greatest);
 }
