@@ -1,6 +1,7 @@
 //! What one component may use: resolved from its manifest once, looked at by every host call.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use tessera_capability::queue::{Pattern, QueueName};
@@ -100,12 +101,9 @@ impl Grants {
         Arc::clone(&self.open_blobs).try_acquire_owned().map_err(|_| {
             let component = &*self.component;
             self.exceeded.resources.increment();
-            if self.log_rate.admits() {
-                tracing::warn!(
-                    component,
-                    "too many blobs are open at a time (an eighth of `limits.resources` in `[component.{component}.tool.tessera]`)"
-                );
-            }
+            self.warn(format_args!(
+                "too many blobs are open at a time (an eighth of `limits.resources` in `[component.{component}.tool.tessera]`)"
+            ));
             Error::Unavailable { message: "too many blobs are open at a time".into(), source: None }
         })
     }
@@ -136,12 +134,14 @@ impl Grants {
     /// The error of a missing grant, logged so that whoever forgot it in the manifest finds it.
     pub(crate) fn denied(&self, what: &str, name: &str, key: &str) -> Error {
         let name: String = name.chars().take(64).collect();
-        if self.log_rate.admits() {
-            tracing::warn!(
-                component = &*self.component,
-                "denied: {what} `{name}` is not granted by `{key}` in the manifest"
-            );
-        }
+        self.warn(format_args!("denied: {what} `{name}` is not granted by `{key}` in the manifest"));
         Error::Denied(format!("{what} `{name}` is not granted"))
+    }
+
+    /// Logs what the host has to say of the component, unless that is more than may be logged of it.
+    pub(crate) fn warn(&self, line: fmt::Arguments<'_>) {
+        if self.log_rate.admits() {
+            tracing::warn!(component = &*self.component, "{line}");
+        }
     }
 }

@@ -117,9 +117,7 @@ impl Network {
             } else {
                 return Ok(granted);
             };
-            if self.grants.log_rate.admits() {
-                tracing::warn!(component = &*self.grants.component, "denied: `{}` leads to {reason}", text());
-            }
+            self.grants.warn(format_args!("denied: `{}` leads to {reason}", text()));
             return Err(Refusal::Address);
         }
         Ok(granted)

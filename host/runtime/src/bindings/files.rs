@@ -51,9 +51,7 @@ pub(super) fn add_to_linker<T: WasiView + 'static>(
                         let mut files = store.data_mut().filesystem();
                         let answer = files.$method(directory, $($before,)* path.clone(), $($after),*).await;
                         let answer = code(answer)?;
-                        if let Err(p2::ErrorCode::NotPermitted | p2::ErrorCode::ReadOnly | p2::ErrorCode::Access) = answer {
-                            denied(grants(store.data_mut()), &path);
-                        }
+                        note(&answer, grants(store.data_mut()), &path);
                         Ok((answer,))
                     })
                 },
@@ -88,12 +86,19 @@ pub(super) fn add_to_linker<T: WasiView + 'static>(
 }
 
 /// An answer for the guest, or a trap.
-fn code<R, C: std::error::Error + Send + Sync + 'static>(
+pub(super) fn code<R, C: std::error::Error + Send + Sync + 'static>(
     answer: Result<R, TrappableError<C>>,
 ) -> wasmtime::Result<Result<R, C>> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
         Err(error) => error.downcast().map(Err),
+    }
+}
+
+/// Logs a refusal that WASI 0.2 answers.
+pub(super) fn note<R>(answer: &Result<R, p2::ErrorCode>, grants: &Grants, path: &str) {
+    if let Err(p2::ErrorCode::NotPermitted | p2::ErrorCode::ReadOnly | p2::ErrorCode::Access) = answer {
+        denied(grants, path);
     }
 }
 

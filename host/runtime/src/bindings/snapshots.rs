@@ -13,8 +13,8 @@ mod candidate_2023_11_10;
 
 use wasmtime::Result;
 use wasmtime::component::{Linker, LinkerInstance};
-use wasmtime_wasi::WasiView;
-use wasmtime_wasi_http::WasiHttpView;
+
+use crate::network::SessionView;
 
 /// A candidate's version, and what stands for it: semantically compatible with the release, and a
 /// version that nobody has released.
@@ -42,7 +42,7 @@ pub(crate) fn renamed(name: &str) -> Option<String> {
 ///
 /// # Errors
 /// None, but for a fault of this host.
-pub(crate) fn add_to_linker<'a, T: WasiView + WasiHttpView + 'static>(
+pub(crate) fn add_to_linker<'a, T: SessionView>(
     linker: &mut Linker<T>,
     imports: impl Iterator<Item = &'a str>,
 ) -> Result<()> {

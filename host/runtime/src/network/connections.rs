@@ -42,13 +42,10 @@ impl Network {
             semaphores.into_iter().flatten().map(|semaphore| Arc::clone(semaphore).try_acquire_owned().ok()).collect();
         if permits.is_none() {
             self.grants.exceeded.connections.increment();
-            if self.grants.log_rate.admits() {
-                tracing::warn!(
-                    component = &*self.grants.component,
-                    "too many connections at a time for another socket (`limits.connections`, or a limit of the \
-                     operator's in `[outbound_networking]`)"
-                );
-            }
+            self.grants.warn(format_args!(
+                "too many connections at a time for another socket (`limits.connections`, or a limit of the operator's \
+                 in `[outbound_networking]`)"
+            ));
         }
         permits.map(|permits| Place { _permits: permits })
     }

@@ -76,13 +76,10 @@ impl Network {
         let wait = options.and_then(|options| options.connect_timeout).unwrap_or(WAIT).min(WAIT);
         let Ok(place) = tokio::time::timeout(wait, self.place_of_request(connections)).await else {
             self.grants.exceeded.connections.increment();
-            if self.grants.log_rate.admits() {
-                tracing::warn!(
-                    component = &*self.grants.component,
-                    "no outgoing request ended within {wait:?}, so that another could begin (`limits.connections`, or a \
-                     limit of the operator's in `[outbound_http]` or `[outbound_networking]`)"
-                );
-            }
+            self.grants.warn(format_args!(
+                "no outgoing request ended within {wait:?}, so that another could begin (`limits.connections`, or a \
+                 limit of the operator's in `[outbound_http]` or `[outbound_networking]`)"
+            ));
             return Err(HttpError::ConnectionLimitReached);
         };
         let response = self.client.send(request, options).await?;
@@ -110,14 +107,11 @@ impl Network {
         };
         let depth = depth.saturating_add(1);
         if depth > MAX_DEPTH {
-            if self.grants.log_rate.admits() {
-                tracing::error!(
-                    component = &*self.grants.component,
-                    "refused: a chain of {depth} calls between components, the last one to {}; do they call one another \
-                     in a circle?",
-                    request.uri()
-                );
-            }
+            self.grants.warn(format_args!(
+                "refused: a chain of {depth} calls between components, the last one to {}; do they call one another in a \
+                 circle?",
+                request.uri()
+            ));
             return Err(HttpError::LoopDetected);
         }
         let call = (self.common.chain)(Call { callee, request, depth });

@@ -66,12 +66,9 @@ impl Network {
                 return true;
             }
             SocketAddrUse::TcpBind | SocketAddrUse::UdpBind | SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => {
-                if self.grants.log_rate.admits() {
-                    tracing::warn!(
-                        component = &*self.grants.component,
-                        "denied: listening on `{address}`; components cannot listen, whatever the manifest grants"
-                    );
-                }
+                self.grants.warn(format_args!(
+                    "denied: listening on `{address}`; components cannot listen, whatever the manifest grants"
+                ));
                 return false;
             }
             SocketAddrUse::TcpConnect => "tcp",

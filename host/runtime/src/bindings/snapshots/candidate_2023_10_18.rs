@@ -22,6 +22,9 @@ use wasmtime_wasi_http::p2::bindings::http::types::{
 };
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
+use crate::bindings::files::{code, note};
+use crate::network::SessionView;
+
 /// The error of this candidate's HTTP.
 #[derive(ComponentType, Lift, Lower)]
 #[component(variant)]
@@ -282,7 +285,7 @@ pub(super) fn monotonic_clock<T: WasiView + 'static>(linker: &mut LinkerInstance
 }
 
 /// Opening had the permissions of a new file; components can make none.
-pub(super) fn filesystem<T: WasiView + 'static>(linker: &mut LinkerInstance<'_, T>) -> Result<()> {
+pub(super) fn filesystem<T: SessionView>(linker: &mut LinkerInstance<'_, T>) -> Result<()> {
     linker.func_wrap_async(
         "[method]descriptor.open-at",
         |mut store: StoreContextMut<'_, T>,
@@ -296,10 +299,10 @@ pub(super) fn filesystem<T: WasiView + 'static>(linker: &mut LinkerInstance<'_, 
         )| {
             Box::new(async move {
                 let mut files = store.data_mut().filesystem();
-                Ok((match files.open_at(directory, path_flags, path, open_flags, flags).await {
-                    Ok(opened) => Ok::<Resource<files::Descriptor>, files::ErrorCode>(opened),
-                    Err(error) => Err(error.downcast()?),
-                },))
+                let opened = files.open_at(directory, path_flags, path.clone(), open_flags, flags).await;
+                let opened = code(opened)?;
+                note(&opened, store.data_mut().session().network().grants(), &path);
+                Ok((opened,))
             })
         },
     )

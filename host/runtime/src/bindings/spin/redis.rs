@@ -44,9 +44,7 @@ impl Connected {
         match grants.redis.connect(address, permits).await {
             Ok(connection) => Ok(Self { connection, grants }),
             Err(error @ (Error::Invalid(_) | Error::Denied(_))) => {
-                if grants.log_rate.admits() {
-                    tracing::warn!(component = &*grants.component, "denied: {error}");
-                }
+                grants.warn(format_args!("denied: {error}"));
                 Err(Failure::Address)
             }
             Err(error) => Err(Failure::Other(text(&grants, "open", &error))),
@@ -355,9 +353,7 @@ fn v1_error(view: &View<'_>, failure: &Failure) -> v1_types::Error {
         Failure::Type => "the value has another type",
         Failure::Other(text) => text,
     };
-    if view.grants.log_rate.admits() {
-        tracing::warn!(component = &*view.grants.component, "a Redis command failed: {text}");
-    }
+    view.grants.warn(format_args!("a Redis command failed: {text}"));
     v1_types::Error::Error
 }
 
