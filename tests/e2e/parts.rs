@@ -1,8 +1,11 @@
 //! Long files are made in parts, by several instances.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use tessera_backends::files;
+use bytes::Bytes;
+use tessera_backends::{embedded, files};
+use tessera_capability::kv::{Commit, Key, Operation, Store};
 use tessera_capability::time::SystemClock;
 
 use crate::support::client::Visitor;
@@ -48,5 +51,34 @@ async fn a_long_file_is_made_of_parts_and_sounds_like_one() {
     let engine = files::Engine::open(&state.path().join("blobs"), Arc::new(SystemClock)).unwrap();
     let page = engine.store("mp3s").list("", None, 10).await.unwrap();
     let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str().to_owned()).collect();
-    assert_eq!(keys, [id]);
+    assert_eq!(keys, [id.as_str()]);
+    assert!(jobs(state.path()).get(&shared(&id)).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_many_long_files_another_is_made_in_one_piece() {
+    let state = tempfile::tempdir().unwrap();
+    // What tells of seven that are being made in parts.
+    let others = (1..=7).map(|other| shared(&format!("018bcfe5-6800-7707-8707-07070707070{other}")));
+    let set = |key| Operation::Set { key, value: Bytes::new(), time_to_live: None };
+    let commit = Commit { checks: Vec::new(), operations: others.map(set).collect() };
+    jobs(state.path()).commit(commit).await.unwrap();
+
+    let server = Launch::application().start(state.path());
+    let user = Visitor::of(&server).user().await;
+    let id = user.upload(&media::sweeps()).await;
+    user.done(&id).await;
+    let deliveries =
+        operator::metric(&operator::metrics(state.path()).await, "tessera_deliveries_total{component=\"converter\"");
+    assert_eq!(deliveries, 1.0);
+}
+
+/// The application's jobs, while it does not run.
+fn jobs(state: &Path) -> Arc<dyn Store> {
+    embedded::Engine::open(&state.join("data"), Arc::new(SystemClock)).unwrap().store("jobs")
+}
+
+/// What tells that a job is being made in parts.
+fn shared(id: &str) -> Key {
+    Key::new(format!("shared/{id}")).unwrap()
 }

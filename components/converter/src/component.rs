@@ -181,7 +181,9 @@ async fn convert(record: &mut Record) -> Result<Option<Made>, Stop> {
     let mut clock = Clock::start();
     measure(record, &mut clock, &video, &mut settings)?;
     let (mut conversion, watch) = open(record, video, settings, Span::WHOLE)?;
-    if let Some(plan) = conversion.share(parts::most()) {
+    // The more jobs are being made in parts, the fewer parts one more has: they would only wait for one another.
+    let most = parts::most();
+    if let Some(plan) = conversion.share(most / record::shared(most).await?.saturating_add(1)) {
         record.share(&plan)?;
         return Ok(None);
     }

@@ -73,6 +73,15 @@ pub fn told_key(id: JobId) -> Vec<u8> {
     format!("told/{id}").into_bytes()
 }
 
+/// What the keys of [`shared_key`] begin with.
+pub const SHARED_PREFIX: &str = "shared/";
+
+/// The key in [`JOBS`] that exists while a job's MP3 is made in parts: converters count them. Its value is empty.
+#[must_use]
+pub fn shared_key(id: JobId) -> Vec<u8> {
+    format!("{SHARED_PREFIX}{id}").into_bytes()
+}
+
 /// The job a key belongs to, of any of these kinds.
 #[must_use]
 pub fn job_of_key(key: &[u8]) -> Option<JobId> {
@@ -95,6 +104,7 @@ mod tests {
         assert_eq!(job_key(id), b"job/018bcfe5-6800-7707-8707-070707070707");
         assert_eq!(job_of_key(&job_key(id)), Some(id));
         assert_eq!(job_of_key(&owner_key("o-1", id)), Some(id));
+        assert_eq!(job_of_key(&shared_key(id)), Some(id));
         assert!(owner_key("o-1", id).starts_with(&owner_prefix("o-1")));
         assert_eq!(job_of_key(b"job/../../etc/passwd"), None);
         assert_eq!(job_of_key(b"\xff"), None);

@@ -3,7 +3,7 @@
 use messages::{JSON, Job, JobId, names};
 
 use super::bindings::tessera::keyvalue::store as kv;
-use super::bindings::tessera::keyvalue::types::{Check, Error, Operation, Publication, Set};
+use super::bindings::tessera::keyvalue::types::{Check, Error, Operation, Publication, Range, Set};
 use super::bindings::tessera::queue::types::Message;
 use super::{Stop, now};
 use crate::job::{self, Announcement};
@@ -11,6 +11,12 @@ use crate::plan::Plan;
 
 /// How often a change is tried anew because somebody else changed the record.
 const TRIES: u32 = 10;
+
+/// How long a job counts as one that is made in parts, in milliseconds, should nobody note its end.
+const SHARED_FOR: u64 = 2 * 60 * 60 * 1000;
+
+/// The store lists no more at a time.
+const MOST_LISTED: u64 = 1000;
 
 /// A record as it was read or written last.
 pub(super) struct Record {
@@ -128,8 +134,32 @@ impl Record {
                 },
             })
         }));
+        match (&self.job.plan, &job.plan) {
+            (None, Some(_)) => {
+                let key = names::shared_key(job.id);
+                operations.push(Operation::Set(Set { key, value: Vec::new(), time_to_live: Some(SHARED_FOR) }));
+            }
+            (Some(_), None) => operations.push(Operation::Delete(names::shared_key(job.id))),
+            _ => {}
+        }
         let checks = [Check { key, version: Some(self.version) }];
         Ok(kv::commit(names::JOBS, &checks, &operations)?.version)
+    }
+}
+
+/// How many jobs are being made in parts, or `most` if more are.
+pub(super) async fn shared(most: u64) -> Result<u64, Stop> {
+    let range = Range { prefix: Some(names::SHARED_PREFIX.into()), start: None, end: None };
+    let limit = most.clamp(1, MOST_LISTED) as u32;
+    let page = kv::list(names::JOBS.into(), range, limit, false, None).await.map_err(stop)?;
+    Ok(page.entries.len() as u64)
+}
+
+/// Notes that a job that is gone is no longer made in parts.
+pub(super) fn forget_shared(id: JobId) {
+    // Else it counts until its time is over.
+    if let Err(error) = kv::commit(names::JOBS, &[], &[Operation::Delete(names::shared_key(id))]) {
+        eprintln!("store `{}`: {error:?}", names::JOBS);
     }
 }
 
