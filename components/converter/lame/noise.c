@@ -30,7 +30,15 @@ add_squares(FLOAT noise, v128_t x)
     return add_lanes(noise, wasm_f32x4_mul(x, x));
 }
 
-/* Above the last line that is not zero; where all lines are 0 or 1; below. */
+static inline FLOAT
+add_two(FLOAT noise, v128_t x)
+{
+    v128_t const squares = wasm_f32x4_mul(x, x);
+    noise += wasm_f32x4_extract_lane(squares, 0);
+    return noise + wasm_f32x4_extract_lane(squares, 1);
+}
+
+/* There are always as many as are in whole pairs. Above the last line that is not zero; where all lines are 0 or 1; below. */
 static inline FLOAT
 noise_of_lines(const gr_info * const cod_info, int j, int end, FLOAT step)
 {
@@ -41,29 +49,34 @@ noise_of_lines(const gr_info * const cod_info, int j, int end, FLOAT step)
     v128_t const steps = wasm_f32x4_splat(step);
 
     if (j > cod_info->count1) {
+#pragma clang loop unroll_count(2)
         for (; j < fours; j += 4)
             noise = add_squares(noise, wasm_v128_load(&xr[j]));
-        for (; j < end; j++)
-            noise += xr[j] * xr[j];
+        if (j < end)
+            noise = add_two(noise, wasm_v128_load64_zero(&xr[j]));
     }
     else if (j > cod_info->big_values) {
+#pragma clang loop unroll_count(2)
         for (; j < fours; j += 4) {
             v128_t const ones = wasm_i32x4_ne(wasm_v128_load(&ix[j]), wasm_i32x4_const_splat(0));
             noise = add_squares(noise, wasm_f32x4_sub(wasm_f32x4_abs(wasm_v128_load(&xr[j])),
                                                       wasm_v128_and(steps, ones)));
         }
-        for (; j < end; j++) {
-            FLOAT const temp = fabs(xr[j]) - (ix[j] ? step : 0);
-            noise += temp * temp;
+        if (j < end) {
+            v128_t const ones = wasm_i32x4_ne(wasm_v128_load64_zero(&ix[j]), wasm_i32x4_const_splat(0));
+            noise = add_two(noise, wasm_f32x4_sub(wasm_f32x4_abs(wasm_v128_load64_zero(&xr[j])),
+                                                  wasm_v128_and(steps, ones)));
         }
     }
     else {
+#pragma clang loop unroll_count(2)
         for (; j < fours; j += 4)
             noise = add_squares(noise, wasm_f32x4_sub(wasm_f32x4_abs(wasm_v128_load(&xr[j])),
                                                       wasm_f32x4_mul(powers(&ix[j]), steps)));
-        for (; j < end; j++) {
-            FLOAT const temp = fabs(xr[j]) - pow43[ix[j]] * step;
-            noise += temp * temp;
+        if (j < end) {
+            v128_t const two = wasm_v128_load32_lane(&pow43[ix[j + 1]], wasm_v128_load32_zero(&pow43[ix[j]]), 1);
+            noise = add_two(noise, wasm_f32x4_sub(wasm_f32x4_abs(wasm_v128_load64_zero(&xr[j])),
+                                                  wasm_f32x4_mul(two, steps)));
         }
     }
     return noise;
