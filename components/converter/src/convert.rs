@@ -171,6 +171,7 @@ impl Conversion {
     /// the length is not known, or because something has to be done at one go.
     #[must_use]
     pub fn share(&self, most: u64) -> Option<Plan> {
+        let most = if self.audio.can_skip() { most } else { most.min(MOST_DECODED) };
         Plan::share(self.frames()?, self.heard_seconds()?, most)
     }
 
@@ -230,6 +231,8 @@ fn within(seconds: f64, choices: &Choices, longest: u32) -> Result<(), Reason> {
 
 /// The share of the first pass in a conversion with two, about.
 const MEASURING: f64 = 0.25;
+/// The most parts of a file of which each part decodes all that lies before it.
+const MOST_DECODED: u64 = 2;
 
 /// How much of a pass is done, from 0 to 1.
 fn progress(audio: &Audio, shape: &Shape, choices: &Choices, read: u64, size: u64) -> f64 {

@@ -29,12 +29,18 @@ impl Audio {
     /// Nobody listens to what lies before this sample of what is heard: it may be silence, but not shorter or longer.
     /// Only before the first block. Answers how many samples of what is heard will not be given at all.
     pub fn skip_before(&mut self, sample: u64) -> u64 {
-        // Only where the container tells for each packet where it lies and how long it is.
-        if !matches!(self.heard, Heard::Ranges(_)) {
+        if !self.can_skip() {
             return 0;
         }
         self.skipped = i64::try_from(sample).unwrap_or(i64::MAX);
         self.jump().unwrap_or(0)
+    }
+
+    /// Whether what nobody listens to need not be decoded: only where the container tells for each packet where it lies
+    /// and how long it is.
+    #[must_use]
+    pub fn can_skip(&self) -> bool {
+        matches!(self.heard, Heard::Ranges(_))
     }
 
     /// Goes to the first packet that has to be decoded, or near it; none where packets have to be counted one by one.
