@@ -82,23 +82,24 @@ noise_of_lines(const gr_info * const cod_info, int j, int end, FLOAT step)
     return noise;
 }
 
-/* The steps with which the first bands are quantized, and with which a few more might be. */
-static inline void
-set_steps(gr_info const *const cod_info, int *steps, int count)
+/* The steps with which the bands are quantized, and whatever is found behind them. */
+static inline __attribute__((always_inline)) void
+set_steps(gr_info const *const cod_info, int *steps, int bands, int count)
 {
-    static const int boost[24] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 2 };     /* pretab */
+    static const int boost[SFBMAX + 1] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 2 };     /* pretab */
     int const by = cod_info->scalefac_scale + 1;
     v128_t const gain = wasm_i32x4_splat(cod_info->global_gain);
     int     sfb;
 
+#pragma clang loop unroll(full)
     for (sfb = 0; sfb < count; sfb += 4) {
         v128_t  factor = wasm_v128_load(&cod_info->scalefac[sfb]);
         if (cod_info->preflag)
-            factor = wasm_i32x4_add(factor, wasm_v128_load(&boost[Min(sfb, 20)]));
+            factor = wasm_i32x4_add(factor, wasm_v128_load(&boost[sfb]));
         wasm_v128_store(&steps[sfb], wasm_i32x4_sub(gain, wasm_i32x4_shl(factor, by)));
     }
     if (cod_info->block_type == SHORT_TYPE)
-        for (sfb = 0; sfb < count; sfb++)
+        for (sfb = 0; sfb < bands; sfb++)
             steps[sfb] -= cod_info->subblock_gain[cod_info->window[sfb]] * 8;
 }
 
@@ -126,15 +127,16 @@ log2_of(FLOAT x)
 }
 
 /* Adds up what is known of each band. */
-static void
-sum_noise(const FLOAT * noise_log, int bands, calc_noise_result * const res)
+static inline __attribute__((always_inline)) void
+sum_noise(const FLOAT * noise_log, int bands, int most, calc_noise_result * const res)
 {
     v128_t const zero = wasm_i32x4_const_splat(0);
     v128_t  ssd = zero, over = zero, max = wasm_f32x4_const_splat(-20.0f);
     FLOAT   over_noise = 0, tot_noise = 0;
     int     sfb;
 
-    for (sfb = 0; sfb < bands; sfb += 4) {
+#pragma clang loop unroll(full)
+    for (sfb = 0; sfb < most; sfb += 4) {
         v128_t const place = wasm_i32x4_const(0, 1, 2, 3);
         v128_t const within = wasm_i32x4_lt(place, wasm_i32x4_splat(bands - sfb));
         /* Where there is no band, nothing is added: neither zero is less than the other. */
@@ -161,8 +163,8 @@ sum_noise(const FLOAT * noise_log, int bands, calc_noise_result * const res)
     res->max_noise = greatest_of(max);
 }
 
-int
-calc_noise(gr_info const *const cod_info,
+static inline __attribute__((always_inline)) int
+noise_of_bands(gr_info const *const cod_info, int most,
            FLOAT const *l3_xmin,
            FLOAT * distort, calc_noise_result * const res, calc_noise_data * prev_noise)
 {
@@ -175,13 +177,15 @@ calc_noise(gr_info const *const cod_info,
     uint64_t changed = 0;
     int     sfb, j = 0;
 
-    set_steps(cod_info, steps, bands);
-    for (sfb = 0; sfb < bands; sfb++) {
+    set_steps(cod_info, steps, bands, most);
+#pragma clang loop unroll(full)
+    for (sfb = 0; sfb < Min(most, SFBMAX); sfb++) {
         begin[sfb] = j;
         j += cod_info->width[sfb];
     }
     if (prev_noise)
-        for (sfb = 0; sfb < bands; sfb += 4)
+#pragma clang loop unroll(full)
+        for (sfb = 0; sfb < most; sfb += 4)
             changed |= (uint64_t) wasm_i32x4_bitmask(wasm_i32x4_ne(wasm_v128_load(&steps[sfb]),
                                                                    wasm_v128_load(&known->step[sfb]))) << sfb;
     else
@@ -208,6 +212,17 @@ calc_noise(gr_info const *const cod_info,
         distort[sfb] = r_l3_xmin * known->noise[sfb];
     }
     memcpy(noise_log, known->noise_log, sizeof(known->noise_log));
-    sum_noise(noise_log, bands, res);
+    sum_noise(noise_log, bands, most, res);
     return res->over_count;
+}
+
+int
+calc_noise(gr_info const *const cod_info,
+           FLOAT const *l3_xmin,
+           FLOAT * distort, calc_noise_result * const res, calc_noise_data * prev_noise)
+{
+    /* Long blocks have no more than fit in six vectors: there the loops are known to be so long. */
+    if (cod_info->psymax <= 24)
+        return noise_of_bands(cod_info, 24, l3_xmin, distort, res, prev_noise);
+    return noise_of_bands(cod_info, SFBMAX + 1, l3_xmin, distort, res, prev_noise);
 }
