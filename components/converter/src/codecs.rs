@@ -34,6 +34,11 @@ pub(crate) fn priming(params: &AudioCodecParameters) -> Option<u32> {
     opus::Head::parse(head).map(|head| u32::from(head.pre_skip))
 }
 
+/// How many samples of each channel a packet of Opus has; none if it is malformed.
+pub(crate) fn opus_samples(packet: &[u8]) -> Option<u64> {
+    opus::samples(packet).map(|samples| samples as u64)
+}
+
 /// Whether a decoder hands out channels as the file has them, and knows nothing of their places.
 pub(crate) fn in_order_of_the_file(id: AudioCodecId) -> bool {
     const PLAIN: [AudioCodecId; 18] = [

@@ -4,6 +4,7 @@ mod choice;
 mod errors;
 mod heard;
 mod jump;
+mod lengths;
 mod ticks;
 
 use std::io::SeekFrom;
@@ -30,6 +31,7 @@ use choice::choose;
 use errors::{is_end, unreadable};
 use heard::{Block, Heard};
 use jump::Steady;
+use lengths::Lengths;
 use ticks::{in_samples, seconds, to_samples};
 
 /// Sample rates that are believed; outside, the file is damaged or nothing for ears.
@@ -67,6 +69,9 @@ pub struct Audio {
     next_start: i64,
     /// What lies before, on the track's timeline, need not be decoded.
     skipped: i64,
+    /// How many samples were decoded, or skipped one packet after the other.
+    produced: i64,
+    lengths: Lengths,
     /// Where the reader can go at once.
     steady: Option<Steady>,
     /// Samples of the packet before.
@@ -135,6 +140,7 @@ impl Audio {
             _ if container == FORMAT_ID_MKV || track.priming.is_some() => Heard::Positive,
             _ => Heard::All,
         };
+        let lengths = Lengths::of(container, decoder.codec_params().codec);
         // An edit list says it in its own way.
         let priming = track.priming.filter(|_| heard == Heard::Positive);
         let whole = format.media_info();
@@ -158,6 +164,8 @@ impl Audio {
             pending: None,
             next_start: -i64::from(priming.unwrap_or(0)),
             skipped: 0,
+            produced: 0,
+            lengths,
             steady,
             usual: 0,
             last_end: 0,
@@ -260,6 +268,7 @@ impl Audio {
                 break;
             }
             if let Some(block) = self.decode(&packet) {
+                self.produced = self.produced.saturating_add_unsigned(block.frames() as u64);
                 return Some(block);
             }
             barren += 1;
@@ -275,16 +284,12 @@ impl Audio {
     fn decode(&mut self, packet: &Packet) -> Option<Block> {
         let (start, announced) = self.place(packet);
         self.note_gap(packet);
-        // What packets are said to last and what they give may differ; whoever skips some must not come out elsewhere.
-        if let Some(length) =
-            announced.filter(|length| *length == self.usual as u64 && (1..=MAX_SILENCE).contains(length))
+        let known = self.length(packet, start, announced);
+        if let Some(length) = known.and_then(|length| i64::try_from(length).ok())
+            && self.is_unheard(start, length)
         {
-            // Decoders look back by a few packets.
-            let length = i64::try_from(length).unwrap_or(0);
-            if start.saturating_add(length.saturating_mul(LOOK_BACK)) < self.skipped {
-                self.next_start = start.saturating_add(length);
-                return Some(self.silence(start, usize::try_from(length).unwrap_or(0)));
-            }
+            self.next_start = start.saturating_add(length);
+            return Some(self.silence(start, usize::try_from(length).unwrap_or(0)));
         }
         let codec = self.decoder.codec_params().codec;
         match self.decoder.decode(packet) {
@@ -341,8 +346,8 @@ impl Audio {
             // A hole in the sound keeps its length.
             Err(_) => {
                 self.warning = Some(Warning::Gaps);
-                let announced = announced.filter(|length| *length > 0).unwrap_or(self.usual as u64);
-                let frames = usize::try_from(announced.min(MAX_SILENCE)).unwrap_or(0);
+                let length = known.or(announced.filter(|length| *length > 0)).unwrap_or(self.usual as u64);
+                let frames = usize::try_from(length.min(MAX_SILENCE)).unwrap_or(0);
                 self.next_start = start.saturating_add(i64::try_from(frames).unwrap_or(0));
                 self.silent = self.silent.saturating_add(frames as u64);
                 Some(self.silence(start, frames))
@@ -411,6 +416,7 @@ impl Audio {
     fn reopen(&mut self) -> bool {
         let Ok((track, decoder)) = choose(&*self.format, &self.pick, &[]) else { return false };
         self.track = track.id;
+        self.lengths = Lengths::Decoder;
         self.time_base = track.time_base;
         self.decoder = decoder;
         self.next_start = -i64::from(track.priming.unwrap_or(0));

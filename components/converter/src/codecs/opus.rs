@@ -86,15 +86,18 @@ impl Stream {
     /// Decodes a packet of this stream alone, and says how many samples of each channel it had.
     fn decode(&mut self, packet: &[u8]) -> Result<usize> {
         let malformed = Error::DecodeError("opus: malformed packet");
-        let Some(toc) = packet.first() else { return Err(malformed) };
-        let count = repacketizer::nb_frames(packet).map_err(|_| Error::DecodeError("opus: malformed packet"))?;
-        let frames = repacketizer::samples_per_frame(*toc, RATE.cast_signed()).saturating_mul(count);
-        let frames = usize::try_from(frames).ok().filter(|frames| (1..=MAX_FRAMES).contains(frames));
-        let frames = frames.ok_or(malformed)?;
+        let frames = samples(packet).ok_or(malformed)?;
         self.decoder
             .decode(packet, frames, &mut self.interleaved)
             .map_err(|_| Error::DecodeError("opus: malformed packet"))
     }
+}
+
+/// How many samples of each channel a packet has (RFC 6716, section 3.1); none if it is malformed.
+pub(super) fn samples(packet: &[u8]) -> Option<usize> {
+    let count = repacketizer::nb_frames(packet).ok()?;
+    let samples = repacketizer::samples_per_frame(*packet.first()?, RATE.cast_signed()).saturating_mul(count);
+    usize::try_from(samples).ok().filter(|samples| (1..=MAX_FRAMES).contains(samples))
 }
 
 /// Splits the first stream's packet off a packet of several streams (RFC 6716, appendix B): its usual form, without

@@ -33,14 +33,8 @@ impl Audio {
             return 0;
         }
         self.skipped = i64::try_from(sample).unwrap_or(i64::MAX);
-        self.jump().unwrap_or(0)
-    }
-
-    /// Whether what nobody listens to need not be decoded: only where the container tells for each packet where it lies
-    /// and how long it is.
-    #[must_use]
-    pub fn can_skip(&self) -> bool {
-        matches!(self.heard, Heard::Ranges(_))
+        // Only an edit list says where the sound begins.
+        if matches!(self.heard, Heard::Ranges(_)) { self.jump().unwrap_or(0) } else { 0 }
     }
 
     /// Goes to the first packet that has to be decoded, or near it; none where packets have to be counted one by one.

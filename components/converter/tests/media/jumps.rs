@@ -59,6 +59,37 @@ fn what_follows_a_jump_is_what_is_there_without_it() {
 }
 
 #[test]
+fn what_nobody_listens_to_is_silence_as_long_as_the_sound() {
+    let workshop = Workshop::new();
+    for (name, options, most) in [
+        ("a.mkv", "-vn -c:a aac -aac_pns 0", 0.0),
+        ("film.mkv", "-c:v mpeg4 -c:a aac -aac_pns 0", 0.0),
+        ("fragments.mp4", "-vn -c:a aac -aac_pns 0 -movflags +frag_keyframe+empty_moov -frag_duration 500000", 0.0),
+        // What Opus remembers fades away.
+        ("a.opus", "-vn -c:a libopus", 1e-3),
+        ("a.webm", "-vn -c:a libopus -frame_duration 10", 1e-3),
+        ("surround.mka", "-vn -ac 6 -c:a libopus -mapping_family 1", 1e-3),
+        ("speech.webm", "-vn -c:a libopus -application voip -b:a 16k -ac 1 -frame_duration 60", 2e-2),
+    ] {
+        let source = workshop.make(name, &options.split(' ').collect::<Vec<_>>());
+        let bytes = fs::read(source).expect("the fixture");
+        let (_, whole) = decoded(&bytes, 0);
+        let length = whole[0].len();
+        for from in [0, 120_000, 200_001, length - 1, length + 99_999] {
+            let (_, rest) = decoded(&bytes, from as u64);
+            assert_eq!(rest[0].len(), length, "{name} from {from}");
+            for (whole, rest) in whole.iter().zip(&rest) {
+                let begun = rest.iter().skip(6000).position(|sample| *sample != 0.0).unwrap_or(length);
+                assert!(begun > 50_000 || from == 0, "{name} from {from}: sound at {begun}");
+                let apart = |(one, other): (&f32, &f32)| (one - other).abs();
+                let furthest = whole.iter().zip(rest).skip(from).map(apart).fold(0.0, f32::max);
+                assert!(furthest <= most, "{name} from {from}: {furthest}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_track_that_breaks_off_in_a_part_ends_there() {
     let workshop = Workshop::new();
     let source = workshop.path("broken.mp4");
