@@ -9,6 +9,7 @@ use tessera_capability::kv::{Commit, Key, Operation, Store};
 use tessera_capability::time::SystemClock;
 
 use crate::support::client::Visitor;
+use crate::support::eventually;
 use crate::support::media;
 use crate::support::mp3::Headers;
 use crate::support::operator;
@@ -44,9 +45,10 @@ async fn a_long_file_is_made_of_parts_and_sounds_like_one() {
     }
 
     // It was made of three parts, and nothing remains of them.
-    let parts =
-        operator::metric(&operator::metrics(state.path()).await, "tessera_deliveries_total{component=\"converter\"");
-    assert!(parts >= 4.0, "one delivery to share, three to make: {parts}");
+    eventually("one delivery shared it and three made it", async || {
+        (deliveries(state.path()).await >= 4.0).then_some(())
+    })
+    .await;
     assert!(server.stop().success());
     let engine = files::Engine::open(&state.path().join("blobs"), Arc::new(SystemClock)).unwrap();
     let page = engine.store("mp3s").list("", None, 10).await.unwrap();
@@ -68,9 +70,15 @@ async fn beside_many_long_files_another_is_made_in_one_piece() {
     let user = Visitor::of(&server).user().await;
     let id = user.upload(&media::sweeps()).await;
     user.done(&id).await;
-    let deliveries =
-        operator::metric(&operator::metrics(state.path()).await, "tessera_deliveries_total{component=\"converter\"");
-    assert_eq!(deliveries, 1.0);
+    let counted = eventually("the delivery is counted", async || {
+        Some(deliveries(state.path()).await).filter(|deliveries| *deliveries > 0.0)
+    });
+    assert_eq!(counted.await, 1.0);
+}
+
+/// How many deliveries the converter has handled. The last is counted some time after its job is done.
+async fn deliveries(state: &Path) -> f64 {
+    operator::metric(&operator::metrics(state).await, "tessera_deliveries_total{component=\"converter\"")
 }
 
 /// The application's jobs, while it does not run.
