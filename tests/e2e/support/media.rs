@@ -56,10 +56,13 @@ pub(crate) fn truncated() -> PathBuf {
     })
 }
 
+/// How many seconds of sound [`long`] has.
+pub(crate) const LONG: u32 = 600;
+
 /// Sound that takes seconds to convert.
 pub(crate) fn long() -> PathBuf {
-    let sound = "sine=frequency=440:sample_rate=44100:duration=240";
-    made("long.wav", |path| encode(&["-f", "lavfi", "-i", sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
+    let sound = format!("sine=frequency=440:sample_rate=44100:duration={LONG}");
+    made("ten-minutes.wav", |path| encode(&["-f", "lavfi", "-i", &sound], &["-ac", "1", "-c:a", "pcm_s16le"], path))
 }
 
 /// Sound that never repeats, long enough to be converted in parts: a sweep for each ear.
