@@ -14,7 +14,7 @@
 
 #include "lanes.h"
 
-/* The same for four subbands. */
+/* LAME's mdct_long, of four subbands. */
 static inline void
 mdct_long_of_four(four * out, four const *in)
 {

@@ -18,12 +18,9 @@
 static inline void
 first_stage(v128_t e[16], struct factors const *stage)
 {
-    v128_t const c1 = wasm_v128_load32_splat(&stage->c1[1]), s1 = wasm_v128_load32_splat(&stage->s1[1]);
-    v128_t const c2 = wasm_v128_load32_splat(&stage->c2[1]), s2 = wasm_v128_load32_splat(&stage->s2[1]);
-    v128_t  f0, f1, f2, f3, g0, g1, g2, g3, a, b;
+    v128_t  f0, f1, f2, f3;
 #define ADD wasm_f32x4_add
 #define SUB wasm_f32x4_sub
-#define MUL wasm_f32x4_mul
     f1 = SUB(e[0], e[4]);
     f0 = ADD(e[0], e[4]);
     f3 = SUB(e[8], e[12]);
@@ -40,33 +37,19 @@ first_stage(v128_t e[16], struct factors const *stage)
     e[2] = ADD(f0, f2);
     e[14] = SUB(f1, f3);
     e[6] = ADD(f1, f3);
-    b = SUB(MUL(s2, e[5]), MUL(c2, e[7]));
-    a = ADD(MUL(c2, e[5]), MUL(s2, e[7]));
-    f1 = SUB(e[1], a);
-    f0 = ADD(e[1], a);
-    g1 = SUB(e[3], b);
-    g0 = ADD(e[3], b);
-    b = SUB(MUL(s2, e[13]), MUL(c2, e[15]));
-    a = ADD(MUL(c2, e[13]), MUL(s2, e[15]));
-    f3 = SUB(e[9], a);
-    f2 = ADD(e[9], a);
-    g3 = SUB(e[11], b);
-    g2 = ADD(e[11], b);
-    b = SUB(MUL(s1, f2), MUL(c1, g3));
-    a = ADD(MUL(c1, f2), MUL(s1, g3));
-    e[9] = SUB(f0, a);
-    e[1] = ADD(f0, a);
-    e[15] = SUB(g1, b);
-    e[7] = ADD(g1, b);
-    b = SUB(MUL(c1, g2), MUL(s1, f3));
-    a = ADD(MUL(s1, g2), MUL(c1, f3));
-    e[11] = SUB(g0, a);
-    e[3] = ADD(g0, a);
-    e[13] = SUB(f1, b);
-    e[5] = ADD(f1, b);
 #undef ADD
 #undef SUB
-#undef MUL
+    {
+        v128_t  f[4] = { e[1], e[5], e[9], e[13] }, g[4] = { e[3], e[7], e[11], e[15] };
+        int     k;
+        butterfly(f, g, wasm_v128_load32_splat(&stage->c1[1]), wasm_v128_load32_splat(&stage->s1[1]),
+                  wasm_v128_load32_splat(&stage->c2[1]), wasm_v128_load32_splat(&stage->s2[1]));
+#pragma clang loop unroll(full)
+        for (k = 0; k < 4; k++) {
+            e[4 * k + 1] = f[k];
+            e[4 * k + 3] = g[k];
+        }
+    }
 }
 
 /* Four blocks of 16 lines with the first stage done, from samples that are neighbours. */

@@ -72,55 +72,62 @@ put_mirrored(FLOAT * x, v128_t v, int three)
         wasm_v128_store(x, v);
 }
 
+/* Four lines f of a block, as far apart as its stage says, and their mirrors g; four blocks or neighbours at a time. */
+static inline __attribute__((always_inline)) void
+butterfly(v128_t f[4], v128_t g[4], v128_t c1, v128_t s1, v128_t c2, v128_t s2)
+{
+    v128_t  a, b, f0, f1, f2, f3, g0, g1, g2, g3;
+#define ADD wasm_f32x4_add
+#define SUB wasm_f32x4_sub
+#define MUL wasm_f32x4_mul
+    b = SUB(MUL(s2, f[1]), MUL(c2, g[1]));
+    a = ADD(MUL(c2, f[1]), MUL(s2, g[1]));
+    f1 = SUB(f[0], a);
+    f0 = ADD(f[0], a);
+    g1 = SUB(g[0], b);
+    g0 = ADD(g[0], b);
+    b = SUB(MUL(s2, f[3]), MUL(c2, g[3]));
+    a = ADD(MUL(c2, f[3]), MUL(s2, g[3]));
+    f3 = SUB(f[2], a);
+    f2 = ADD(f[2], a);
+    g3 = SUB(g[2], b);
+    g2 = ADD(g[2], b);
+    b = SUB(MUL(s1, f2), MUL(c1, g3));
+    a = ADD(MUL(c1, f2), MUL(s1, g3));
+    f[2] = SUB(f0, a);
+    f[0] = ADD(f0, a);
+    g[3] = SUB(g1, b);
+    g[1] = ADD(g1, b);
+    b = SUB(MUL(c1, g2), MUL(s1, f3));
+    a = ADD(MUL(s1, g2), MUL(c1, f3));
+    g[2] = SUB(g0, a);
+    g[0] = ADD(g0, a);
+    f[3] = SUB(f1, b);
+    f[1] = ADD(f1, b);
+#undef ADD
+#undef SUB
+#undef MUL
+}
+
 /* The lines i to i + 3 of a block, and those that mirror them; the first is left alone if three are wanted. */
 static inline __attribute__((always_inline)) void
 butterflies(FLOAT * fz, int i, int k1, struct factors const *stage, int three)
 {
     FLOAT  *const fi = fz + i, *const gi = fz + k1 - i - 3;
-    int const k2 = 2 * k1, k3 = 3 * k1;
-    v128_t const c1 = wasm_v128_load(&stage->c1[i]), s1 = wasm_v128_load(&stage->s1[i]);
-    v128_t const c2 = wasm_v128_load(&stage->c2[i]), s2 = wasm_v128_load(&stage->s2[i]);
-    v128_t  a, b, f0, f1, f2, f3, g0, g1, g2, g3, f, g;
-#define ADD wasm_f32x4_add
-#define SUB wasm_f32x4_sub
-#define MUL wasm_f32x4_mul
-#define PUT_G(at, v) put_mirrored(gi + (at), v, three)
-    f = wasm_v128_load(fi + k1);
-    g = reversed(wasm_v128_load(gi + k1));
-    b = SUB(MUL(s2, f), MUL(c2, g));
-    a = ADD(MUL(c2, f), MUL(s2, g));
-    f = wasm_v128_load(fi);
-    g = reversed(wasm_v128_load(gi));
-    f1 = SUB(f, a);
-    f0 = ADD(f, a);
-    g1 = SUB(g, b);
-    g0 = ADD(g, b);
-    f = wasm_v128_load(fi + k3);
-    g = reversed(wasm_v128_load(gi + k3));
-    b = SUB(MUL(s2, f), MUL(c2, g));
-    a = ADD(MUL(c2, f), MUL(s2, g));
-    f = wasm_v128_load(fi + k2);
-    g = reversed(wasm_v128_load(gi + k2));
-    f3 = SUB(f, a);
-    f2 = ADD(f, a);
-    g3 = SUB(g, b);
-    g2 = ADD(g, b);
-    b = SUB(MUL(s1, f2), MUL(c1, g3));
-    a = ADD(MUL(c1, f2), MUL(s1, g3));
-    put(fi + k2, SUB(f0, a), three);
-    put(fi, ADD(f0, a), three);
-    PUT_G(k3, SUB(g1, b));
-    PUT_G(k1, ADD(g1, b));
-    b = SUB(MUL(c1, g2), MUL(s1, f3));
-    a = ADD(MUL(s1, g2), MUL(c1, f3));
-    PUT_G(k2, SUB(g0, a));
-    PUT_G(0, ADD(g0, a));
-    put(fi + k3, SUB(f1, b), three);
-    put(fi + k1, ADD(f1, b), three);
-#undef ADD
-#undef SUB
-#undef MUL
-#undef PUT_G
+    v128_t  f[4], g[4];
+    int     k;
+#pragma clang loop unroll(full)
+    for (k = 0; k < 4; k++) {
+        f[k] = wasm_v128_load(fi + k * k1);
+        g[k] = reversed(wasm_v128_load(gi + k * k1));
+    }
+    butterfly(f, g, wasm_v128_load(&stage->c1[i]), wasm_v128_load(&stage->s1[i]),
+              wasm_v128_load(&stage->c2[i]), wasm_v128_load(&stage->s2[i]));
+#pragma clang loop unroll(full)
+    for (k = 0; k < 4; k++) {
+        put(fi + k * k1, f[k], three);
+        put_mirrored(gi + k * k1, g[k], three);
+    }
 }
 
 /* A stage, of which the distance of what is added up is known when this is compiled. */
