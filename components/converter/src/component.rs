@@ -157,10 +157,11 @@ fn end(record: &mut Record, made: Result<Made, Stop>) -> Result<(), Stop> {
     }
 }
 
-/// An MP3 that no record knows would stay for ever.
+/// An MP3 that no record knows would stay for ever, and a job that is gone would count as one that is made in parts.
 fn delete_unknown(id: JobId, ended: &Result<(), Stop>) -> Result<(), Stop> {
     if matches!(ended, Err(Stop::Settled)) && Record::load(id)?.is_none() {
         store::delete(&names::blob_key(id));
+        record::forget_shared(id);
     }
     Ok(())
 }
@@ -183,7 +184,9 @@ async fn convert(record: &mut Record) -> Result<Option<Made>, Stop> {
     let (mut conversion, watch) = open(record, video, settings, Span::WHOLE)?;
     // The more jobs are being made in parts, the fewer parts one more has: they would only wait for one another.
     let most = parts::most();
-    if let Some(plan) = conversion.share(most / record::shared(most).await?.saturating_add(1)) {
+    if conversion.share(most).is_some()
+        && let Some(plan) = conversion.share(most / record::shared(most).await?.saturating_add(1))
+    {
         record.share(&plan)?;
         return Ok(None);
     }

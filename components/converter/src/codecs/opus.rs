@@ -85,11 +85,9 @@ impl Stream {
 
     /// Decodes a packet of this stream alone, and says how many samples of each channel it had.
     fn decode(&mut self, packet: &[u8]) -> Result<usize> {
-        let malformed = Error::DecodeError("opus: malformed packet");
-        let frames = samples(packet).ok_or(malformed)?;
-        self.decoder
-            .decode(packet, frames, &mut self.interleaved)
-            .map_err(|_| Error::DecodeError("opus: malformed packet"))
+        let malformed = || Error::DecodeError("opus: malformed packet");
+        let frames = samples(packet).ok_or_else(malformed)?;
+        self.decoder.decode(packet, frames, &mut self.interleaved).map_err(|_| malformed())
     }
 }
 

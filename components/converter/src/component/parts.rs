@@ -3,7 +3,7 @@
 
 use messages::{ConvertPart, JobId, names};
 
-use super::record::{self, Record};
+use super::record::Record;
 use super::{Clock, Made, Stop, delete_unknown, encode, end, open, settings, store, video};
 use crate::convert::Converted;
 use crate::job::{self, Task};
@@ -33,9 +33,6 @@ pub(super) async fn handle(message: &ConvertPart, attempt: u32) -> Result<(), St
     // The job is final, or gone: its parts are of no more use, whoever made them.
     for part in 0..message.of {
         store::delete(&part_key(id, part));
-    }
-    if matches!(ended, Err(Stop::Settled)) {
-        record::forget_shared(id);
     }
     delete_unknown(id, &ended)?;
     ended
